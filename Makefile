@@ -1,0 +1,88 @@
+# The commands of this project. `make run` and `make test` work on a fresh Debian 12 with git, make and
+# root or sudo: they install what is missing first.
+
+BUILD ?= build
+PRESET ?= release
+JOBS ?= $(shell nproc)
+DATA ?= data
+BUF_VERSION := 1.75.0
+SOURCES = $(shell git ls-files 'server/*.cc' 'server/*.h' 'client/*.cc' 'client/*.h' \
+  'schema/*.h' 'tests/*.cc' 'tests/*.h')
+
+.PHONY: help deps deps-build deps-lint configure build run test test-unit test-asan test-tsan \
+  thread-safety bench format lint lint-format lint-proto lint-tidy clean
+
+help:
+	@echo "make run          install what is missing, build, start the daemon on an embedded PostgreSQL"
+	@echo "make test         install what is missing, build, run every test"
+	@echo "make build        leaves $(BUILD)/bin/eventstored and $(BUILD)/bin/eventstorectl"
+	@echo "make bench        a load of appends against a daemon of its own, next to pgbench"
+	@echo "make test-asan    unit and integration tests under AddressSanitizer and UBSan"
+	@echo "make test-tsan    the tests that link no gRPC under ThreadSanitizer"
+	@echo "make format       clang-format all sources;  make lint checks format, protos, clang-tidy"
+
+deps:
+	@deploy/install-deps.sh test
+
+deps-lint: deps
+	@deploy/install-deps.sh lint
+
+configure: deps
+	@cmake --preset $(PRESET) -B $(BUILD) > $(BUILD).configure.log 2>&1 || \
+	  { cat $(BUILD).configure.log; exit 1; }
+
+build: configure
+	cmake --build $(BUILD) --parallel $(JOBS) --target eventstored eventstorectl
+
+run: build
+	$(BUILD)/bin/eventstored --data-dir $(DATA)
+
+test: configure
+	cmake --build $(BUILD) --parallel $(JOBS)
+	cd $(BUILD) && ctest --output-on-failure --no-tests=error
+
+test-unit: configure
+	cmake --build $(BUILD) --parallel $(JOBS)
+	cd $(BUILD) && ctest --output-on-failure --no-tests=error -L unit
+
+test-asan: deps
+	cmake --preset asan > /dev/null
+	cmake --build build-asan --parallel $(JOBS)
+	cd build-asan && ctest --output-on-failure --no-tests=error
+
+test-tsan: deps
+	cmake --preset tsan > /dev/null
+	cmake --build build-tsan --parallel $(JOBS)
+	cd build-tsan && ctest --output-on-failure --no-tests=error
+
+# clang's thread-safety analysis of everything that holds a lock.
+thread-safety: deps
+	cmake --preset clang-thread-safety > /dev/null
+	cmake --build build-clang --parallel $(JOBS) --target eventstore_telemetry eventstore_core \
+	  eventstore_pg eventstore_tables eventstore_engine
+
+bench: build
+	tests/bench/run.sh $(BUILD)
+
+format: deps
+	clang-format-14 -i $(SOURCES)
+
+lint: lint-format lint-proto thread-safety lint-tidy
+
+lint-format: deps
+	clang-format-14 --dry-run --Werror $(SOURCES)
+
+lint-proto: deps-lint $(BUILD)/tools/node_modules/.bin/buf
+	cd proto && ../$(BUILD)/tools/node_modules/.bin/buf lint
+
+$(BUILD)/tools/node_modules/.bin/buf:
+	@mkdir -p $(BUILD)/tools
+	npm install --silent --no-fund --no-audit --prefix $(BUILD)/tools @bufbuild/buf@$(BUF_VERSION)
+
+# Needs a configured build for its compile commands and generated headers.
+lint-tidy: build
+	@git ls-files 'server/*.cc' 'client/*.cc' | \
+	  xargs -P $(JOBS) -n 4 clang-tidy-14 -p $(BUILD) --quiet --warnings-as-errors='*'
+
+clean:
+	rm -rf $(BUILD) build-asan build-tsan build-clang build-debug $(BUILD).configure.log
