@@ -1,0 +1,108 @@
+// Every metric of the daemon, in one place.
+//
+// References are taken once, when an object is constructed: looking a metric up by labels costs a
+// lock and a map. Updating one is thread-safe and cheap. `docs/metrics.md` lists them for
+// operators.
+#ifndef EVENTSTORE_SERVER_TELEMETRY_METRICS_H_
+#define EVENTSTORE_SERVER_TELEMETRY_METRICS_H_
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace eventstore::telemetry {
+
+// The connection pool of a store (label `store`).
+struct PoolMetrics {
+  prometheus::Gauge* size;                 // eventstore_pool_size
+  prometheus::Gauge* checked_out;          // eventstore_pool_checked_out
+  prometheus::Gauge* overflow;             // eventstore_pool_overflow
+  prometheus::Gauge* checked_in;           // eventstore_pool_checked_in
+  prometheus::Histogram* wait_seconds;     // eventstore_pool_wait_seconds
+  prometheus::Counter* exhausted;          // eventstore_pool_exhausted_total: had to wait
+  prometheus::Counter* timeouts;           // eventstore_pool_timeouts_total: waited in vain
+  prometheus::Counter* connects;           // eventstore_pool_connects_total
+  prometheus::Counter* connect_failures;   // eventstore_pool_connect_failures_total
+  prometheus::Counter* recycled;           // eventstore_pool_recycled_total
+  prometheus::Counter* pre_ping_failures;  // eventstore_pool_pre_ping_failures_total
+};
+
+// The write lane of a store (label `store`).
+struct LaneMetrics {
+  prometheus::Gauge* queue_appends;           // eventstore_lane_queue_appends
+  prometheus::Gauge* queue_bytes;             // eventstore_lane_queue_bytes
+  prometheus::Histogram* batch_appends;       // eventstore_lane_batch_appends
+  prometheus::Histogram* batch_events;        // eventstore_lane_batch_events
+  prometheus::Histogram* commit_seconds;      // eventstore_lane_commit_seconds: a whole batch
+  prometheus::Histogram* queue_wait_seconds;  // eventstore_lane_queue_wait_seconds
+  prometheus::Counter* events;                // eventstore_events_appended_total
+  prometheus::Counter* conflicts;             // eventstore_append_conflicts_total
+  prometheus::Counter* replays;               // eventstore_append_replays_total
+  prometheus::Counter* overloaded;            // eventstore_append_overloaded_total
+  prometheus::Counter* slow_commits;          // eventstore_lane_slow_commits_total
+  prometheus::Counter* in_doubt;              // eventstore_lane_in_doubt_total
+  prometheus::Counter* poisoned;              // eventstore_lane_poisoned_appends_total
+  prometheus::Counter* reconnects;            // eventstore_lane_reconnects_total
+  prometheus::Counter* foreign_events;        // eventstore_lane_foreign_events_total
+  prometheus::Gauge* cache_streams;           // eventstore_lane_cache_streams
+  prometheus::Counter* cache_hits;            // eventstore_lane_cache_hits_total
+  prometheus::Counter* cache_misses;          // eventstore_lane_cache_misses_total
+  prometheus::Gauge* head_position;           // eventstore_head_position
+  prometheus::Gauge* epoch;                   // eventstore_epoch
+  prometheus::Gauge* partition_headroom;      // eventstore_partition_headroom_positions
+};
+
+// Reading and subscribing (label `store`).
+struct ReadMetrics {
+  prometheus::Gauge* queue;                           // eventstore_read_queue_requests
+  prometheus::Histogram* page_seconds;                // eventstore_read_page_seconds
+  prometheus::Counter* events;                        // eventstore_events_read_total
+  prometheus::Gauge* subscribers_live;                // eventstore_subscribers{state="live"}
+  prometheus::Gauge* subscribers_catching_up;         // eventstore_subscribers{state="catching_up"}
+  prometheus::Gauge* subscriber_lag_max;              // eventstore_subscriber_lag_positions_max
+  prometheus::Gauge* subscriber_lag_sum;              // eventstore_subscriber_lag_positions_sum
+  prometheus::Gauge* subscriber_stalled_seconds_max;  // eventstore_subscriber_stalled_seconds_max
+  prometheus::Counter* fell_behind;                   // eventstore_subscribers_fell_behind_total
+  prometheus::Counter* slow_consumers;                // eventstore_subscribers_dropped_slow_total
+  prometheus::Counter* events_sent;                   // eventstore_subscription_events_sent_total
+  prometheus::Gauge* ring_bytes;                      // eventstore_ring_bytes
+  prometheus::Gauge* ring_events;                     // eventstore_ring_events
+  prometheus::Counter* listener_reconnects;           // eventstore_listener_reconnects_total
+};
+
+// One RPC method (label `method`), by gRPC code.
+struct RpcMetrics {
+  std::array<prometheus::Counter*, 17> requests_by_code;  // eventstore_rpc_requests_total{code=}
+  prometheus::Histogram* seconds;                         // eventstore_rpc_seconds
+  prometheus::Gauge* in_flight;                           // eventstore_rpc_in_flight
+};
+
+// Owns the registry. Thread-safe. Must outlive everything that holds one of the structs above.
+class Metrics {
+ public:
+  // Makes what the process has once: eventstore_build_info{version=},
+  // eventstore_process_start_time_seconds and eventstore_process_resident_memory_bytes.
+  explicit Metrics(std::string_view version);
+  ~Metrics();
+
+  [[nodiscard]] PoolMetrics Pool(const std::string& store);
+  [[nodiscard]] LaneMetrics Lane(const std::string& store);
+  [[nodiscard]] ReadMetrics Read(const std::string& store);
+  [[nodiscard]] RpcMetrics Rpc(const std::string& method);
+
+  // The exposition text of all metrics.
+  [[nodiscard]] std::string Text() const;
+
+ private:
+  std::shared_ptr<prometheus::Registry> registry_;
+};
+
+}  // namespace eventstore::telemetry
+
+#endif  // EVENTSTORE_SERVER_TELEMETRY_METRICS_H_
