@@ -1,0 +1,75 @@
+// What becomes of each append of a batch: pure logic, without I/O.
+#ifndef EVENTSTORE_SERVER_ENGINE_BATCH_DECIDER_H_
+#define EVENTSTORE_SERVER_ENGINE_BATCH_DECIDER_H_
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "eventstore/v1/event_store_service.pb.h"
+#include "server/core/ids.h"
+#include "server/core/validation.h"
+#include "server/tables/events_table.h"
+#include "server/tables/streams_table.h"
+
+namespace eventstore::engine {
+
+// Decides appends one after the other, against the committed state that it was told of plus what this
+// batch does so far. Order of the checks: replay, then tombstone, then version. What it returns holds
+// only once the batch has committed. Used by one thread.
+//
+// Example:
+//   BatchDecider decider(head.position, created_at);
+//   int slot = decider.AddStream(name, row);     // for every stream of the batch
+//   decider.AddKnownEvent(id, known);            // for every id that is stored already
+//   decider.Decide(append, slot);                // for every append, in order
+class BatchDecider {
+ public:
+  // `created_at_micros` is the time of what this batch writes.
+  BatchDecider(std::int64_t head_position, std::int64_t created_at_micros)
+      : position_(head_position), created_at_micros_(created_at_micros) {}
+
+  // A stream that appends of this batch name, as committed. The name's views must outlive this object.
+  int AddStream(const tables::StreamName& name, const tables::StreamRow& row);
+  // A stored event whose id an append of this batch gives.
+  void AddKnownEvent(const Uuid& id, const tables::KnownEvent& known);
+
+  // The answer for an append, whose storage must outlive this object. Errors: VERSION_CONFLICT,
+  // DUPLICATE_EVENT_ID, STREAM_DELETED.
+  [[nodiscard]] absl::StatusOr<v1::AppendEventsResponse> Decide(const ValidatedAppend& append,
+                                                                int slot);
+
+  // What is to be written.
+  [[nodiscard]] const std::vector<tables::NewEventRow>& rows() const { return rows_; }
+  [[nodiscard]] std::vector<tables::StreamChange> StreamChanges() const;
+  [[nodiscard]] std::int64_t last_position() const { return position_; }
+  [[nodiscard]] std::int64_t created_at_micros() const { return created_at_micros_; }
+  // Every stream with the version that it has once the batch has committed (0: it does not exist).
+  struct Slot {
+    tables::StreamName name;
+    tables::StreamRow row;  // `version` counts this batch
+    std::int64_t committed_version = 0;
+    std::int64_t first_position = 0;  // of this batch's events
+    std::int64_t last_position = 0;
+  };
+  [[nodiscard]] const std::vector<Slot>& slots() const { return slots_; }
+
+ private:
+  // OK with `deduplicated` set if it is a replay, without if all its ids are new.
+  [[nodiscard]] absl::StatusOr<v1::AppendEventsResponse> CheckReplay(const ValidatedAppend& append,
+                                                                     const Slot& slot) const;
+  [[nodiscard]] absl::Status CheckVersion(const ValidatedAppend& append, const Slot& slot) const;
+  void Write(const ValidatedAppend& append, Slot* slot, v1::AppendEventsResponse* response);
+
+  std::int64_t position_;
+  const std::int64_t created_at_micros_;
+  std::vector<Slot> slots_;
+  absl::flat_hash_map<Uuid, tables::KnownEvent> known_;  // stored, and written by this batch
+  std::vector<tables::NewEventRow> rows_;
+};
+
+}  // namespace eventstore::engine
+
+#endif  // EVENTSTORE_SERVER_ENGINE_BATCH_DECIDER_H_

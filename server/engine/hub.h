@@ -1,0 +1,83 @@
+// Pushes what was just committed to subscribers, from memory.
+#ifndef EVENTSTORE_SERVER_ENGINE_HUB_H_
+#define EVENTSTORE_SERVER_ENGINE_HUB_H_
+
+#include <absl/container/flat_hash_set.h>
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "server/core/mutex.h"
+#include "server/engine/options.h"
+#include "server/engine/reader.h"
+#include "server/engine/ring.h"
+#include "server/engine/subscription.h"
+#include "server/engine/writer.h"
+#include "server/telemetry/metrics.h"
+
+namespace eventstore::engine {
+
+// One per store. Owns the ring of newest events and a thread that encodes what was committed, fills
+// gaps from the tables, and wakes subscribers. No subscriber can slow the lane or another subscriber.
+// Thread-safe. Locks are taken in the order subscription, hub.
+class Hub {
+ public:
+  // `reader` must outlive this object, and Stop() must come before the reader's.
+  Hub(const HubOptions& options, Reader* reader, telemetry::ReadMetrics metrics);
+  ~Hub();
+  Hub(const Hub&) = delete;
+  Hub& operator=(const Hub&) = delete;
+
+  // Starts a subscription; its first message will be kConfirmed. `on_dropped` is called at most once,
+  // from the hub's thread, when the client is dropped while it holds a message (SLOW_CONSUMER, or the
+  // hub stops). Errors: OVERLOADED (`hub.subscriptions_max`), STORE_UNAVAILABLE.
+  [[nodiscard]] absl::StatusOr<std::shared_ptr<Subscription>> Subscribe(
+      SubscriptionQuery query, std::function<void(absl::Status)> on_dropped);
+
+  // From the lane, after a commit. Does not block.
+  void Publish(CommittedBatch batch);
+  // The history is another one from now on: forgets the ring.
+  void Rewind(std::int64_t epoch, std::int64_t head_position);
+  // Somebody else's commit (or the slow poll) showed this head: fills the ring from the tables.
+  void NoticeHead(std::int64_t epoch, std::int64_t head_position);
+
+  // Ends every subscription with STORE_UNAVAILABLE and joins the thread. Idempotent.
+  void Stop();
+
+ private:
+  friend class Subscription;
+  using Subscriptions = std::vector<std::shared_ptr<Subscription>>;
+
+  void ThreadMain();
+  // Moves the ring on with what lies in the inbox; true if it grew.
+  bool Advance(std::vector<CommittedBatch> inbox);
+  void AppendToRing(std::vector<v1::Event> events, std::int64_t epoch);
+  // Reads what lies between the ring and the newest head known, if anything does.
+  void FillGap();
+  void Tick();
+  void Remove(const Subscription& subscription);
+  [[nodiscard]] Subscriptions Snapshot();
+
+  const HubOptions options_;
+  Reader* const reader_;
+  const telemetry::ReadMetrics metrics_;
+  Mutex mutex_;
+  CondVar changed_;
+  Ring ring_ ABSL_GUARDED_BY(mutex_);
+  std::vector<CommittedBatch> inbox_ ABSL_GUARDED_BY(mutex_);
+  std::int64_t inbox_events_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::int64_t head_position_ ABSL_GUARDED_BY(mutex_) = 0;  // newest head known, of the ring's epoch
+  bool filling_ ABSL_GUARDED_BY(mutex_) = false;
+  bool wake_all_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::flat_hash_set<std::shared_ptr<Subscription>> subscriptions_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace eventstore::engine
+
+#endif  // EVENTSTORE_SERVER_ENGINE_HUB_H_

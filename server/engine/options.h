@@ -1,0 +1,107 @@
+// The settings of a store. Each is a configuration key of the same name (`writer.queue_appends_max`
+// and so on); deploy/eventstored.yaml is the reference.
+#ifndef EVENTSTORE_SERVER_ENGINE_OPTIONS_H_
+#define EVENTSTORE_SERVER_ENGINE_OPTIONS_H_
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "server/core/limits.h"
+#include "server/pg/connection.h"
+#include "server/pg/pool.h"
+
+namespace eventstore::engine {
+
+// The write lane.
+struct WriterOptions {
+  // Most appends, and most bytes of appends, that wait; beyond it callers get OVERLOADED.
+  std::int64_t queue_appends_max = 10'000;
+  std::int64_t queue_bytes_max = 64 << 20;
+  // Most events and bytes that one transaction writes. One append is never split: a single one may
+  // exceed them as far as the request limits allow.
+  std::int64_t batch_events_max = 4'000;
+  std::int64_t batch_bytes_max = 8 << 20;
+  // Most streams whose version is remembered.
+  std::int64_t cache_streams_max = 100'000;
+  // Longest time that an append waits for the database before it is STORE_UNAVAILABLE; a caller's
+  // own deadline may be sooner.
+  std::chrono::milliseconds max_wait_ms{10'000};
+  // Session settings of the lane's connection: they free the head lock from a daemon that hangs.
+  std::chrono::milliseconds lock_timeout_ms{5'000};
+  std::chrono::milliseconds statement_timeout_ms{10'000};
+  std::chrono::milliseconds idle_in_transaction_timeout_ms{5'000};
+  // A batch that takes longer is logged as slow.
+  std::chrono::milliseconds slow_commit_ms{500};
+  // After another daemon wrote up to this many events, the cache is repaired from them; after more, it
+  // is cleared.
+  std::int64_t foreign_events_max = 10'000;
+};
+
+// Reading from tables.
+struct ReaderOptions {
+  // Threads, and so most pages that are read at once.
+  int threads = 4;
+  // Most reads that wait for a thread; beyond it callers get OVERLOADED.
+  std::int64_t queue_requests_max = 1'000;
+  // Most events, and about the most bytes, of one page.
+  std::int64_t page_events_max = 500;
+  std::int64_t page_bytes_max = 2 << 20;
+  // Most positions that one filtered page looks at.
+  std::int64_t window_positions = 50'000;
+  // Longest time for one statement.
+  std::chrono::milliseconds statement_timeout_ms{30'000};
+  // Longest time that a page waits for a thread, a connection and its answer together.
+  std::chrono::milliseconds max_wait_ms{30'000};
+};
+
+// Live subscriptions.
+struct HubOptions {
+  // Most bytes of events kept in memory for live subscribers.
+  std::int64_t ring_bytes_max = 64 << 20;
+  // Most subscriptions at once; beyond it callers get OVERLOADED.
+  std::int64_t subscriptions_max = 10'000;
+  // A subscriber that does not take a message for so long is dropped with SLOW_CONSUMER.
+  std::chrono::milliseconds stall_timeout_ms{60'000};
+  // How often the head is looked up in case a notification of another daemon was lost.
+  std::chrono::milliseconds poll_interval_ms{5'000};
+};
+
+// Partitions of the events table.
+struct PartitionOptions {
+  // Positions in a new partition; grows with the write rate up to the maximum.
+  std::int64_t size_events = 10'000'000;
+  std::int64_t size_events_max = 1'000'000'000;
+  // Partitions that always lie ready beyond the one in use, and for how long at the current rate.
+  int ahead_min = 2;
+  std::chrono::seconds lead_seconds{600};
+  // How often that is checked (the lane also asks for it when it comes close).
+  std::chrono::milliseconds check_interval_ms{10'000};
+  // Longest wait for the lock that attaching a partition takes; tried again later.
+  std::chrono::milliseconds lock_timeout_ms{200};
+};
+
+// The registry of daemons that share a store.
+struct DaemonOptions {
+  // How often this daemon says that it is alive, and after what silence others count it as gone.
+  std::chrono::milliseconds heartbeat_ms{3'000};
+  std::chrono::milliseconds expire_ms{15'000};
+};
+
+// Everything that a store needs to know.
+struct StoreOptions {
+  // Name in metrics and logs.
+  std::string name = "default";
+  pg::ConnectionOptions connection;
+  pg::PoolOptions pool;
+  Limits limits;
+  WriterOptions writer;
+  ReaderOptions reader;
+  HubOptions hub;
+  PartitionOptions partitions;
+  DaemonOptions daemon;
+};
+
+}  // namespace eventstore::engine
+
+#endif  // EVENTSTORE_SERVER_ENGINE_OPTIONS_H_

@@ -1,0 +1,354 @@
+#include "server/engine/reader.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "server/core/errors.h"
+#include "server/engine/store_errors.h"
+#include "server/pg/errors.h"
+#include "server/telemetry/logging.h"
+
+namespace eventstore::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The first page of a backwards read from the end has to learn where the end is.
+absl::StatusOr<std::int64_t> BackwardsFrom(pg::Connection& connection, const AllPageQuery& query,
+                                           Deadline deadline) {
+  if (query.after_position != 0) return query.after_position - 1;
+  auto head = tables::ReadHead(connection, deadline);
+  if (!head.ok()) return head.status();
+  return head->position;
+}
+
+bool NeedsWindow(const AllPageQuery& query) {
+  return (query.filter != nullptr && !query.filter->matches_everything()) ||
+         query.from_timestamp_micros.has_value() || query.to_timestamp_micros.has_value();
+}
+
+absl::StatusOr<AllPage> ReadAll(const ReaderOptions& options, const AllPageQuery& query,
+                                pg::Connection& connection, Deadline deadline) {
+  const bool windowed = NeedsWindow(query);
+  tables::AllWindow window;
+  window.backwards = query.backwards;
+  window.bytes_max = options.page_bytes_max;
+  window.filter = query.filter.get();
+  window.from_timestamp_micros = query.from_timestamp_micros;
+  window.to_timestamp_micros = query.to_timestamp_micros;
+  const bool regex = query.filter != nullptr && query.filter->has_regex();
+  window.limit = query.limit > 0 && !regex ? std::min(query.limit, options.page_events_max)
+                                           : options.page_events_max;
+  // Positions are dense: without conditions, a window of `limit` positions has `limit` rows.
+  const std::int64_t span = windowed ? options.window_positions : window.limit;
+  if (query.backwards) {
+    auto from = BackwardsFrom(connection, query, deadline);
+    if (!from.ok()) return from.status();
+    window.high = *from;
+    window.low = std::max<std::int64_t>(1, window.high - span + 1);
+  } else {
+    window.low = query.after_position + 1;
+    window.high = query.after_position > INT64_MAX - span ? INT64_MAX : query.after_position + span;
+    if (query.end_position > 0) window.high = std::min(window.high, query.end_position);
+  }
+  auto rows = tables::ReadAllWindow(connection, window, deadline);
+  if (!rows.ok()) return rows.status();
+  const std::int64_t asked =
+      query.backwards ? std::max<std::int64_t>(0, query.after_position - 1) : query.after_position;
+  absl::Status checked =
+      tables::CheckPosition(connection, rows->head, asked, query.epoch, deadline);
+  if (!checked.ok()) return checked;
+  const std::int64_t floor = rows->head.first_position;
+  if (!query.backwards && window.low < floor) {
+    return Archived(floor, "the store's history before this position was archived");
+  }
+
+  AllPage page;
+  page.head = rows->head;
+  page.events = std::move(rows->events);
+  const std::int64_t end =
+      query.backwards ? floor
+                      : (query.end_position > 0 ? std::min(query.end_position, page.head.position)
+                                                : page.head.position);
+  if (rows->cut) {
+    page.position = rows->last_row_position;
+  } else {
+    page.position = query.backwards ? std::max(window.low, floor) : std::min(window.high, end);
+  }
+  if (query.limit > 0 && static_cast<std::int64_t>(page.events.size()) >= query.limit) {
+    page.events.resize(static_cast<std::size_t>(query.limit));
+    page.position = page.events.back().global_position();
+    page.at_end = true;
+  } else {
+    page.at_end = query.backwards ? page.position <= end : page.position >= end;
+  }
+  return page;
+}
+
+// Whether the beginning of what was asked for is gone although the stream still counts it.
+bool StartIsArchived(const tables::StreamWindow& window, const tables::StreamRows& rows) {
+  if (window.backwards || rows.head.first_position <= 1 || !rows.info.exists() ||
+      window.low_position > 1 || window.from_timestamp_micros.has_value() ||
+      window.to_timestamp_micros.has_value()) {
+    return false;
+  }
+  const std::int64_t first = std::max(window.low_version, rows.info.first_version());
+  if (first > std::min(window.high_version, rows.info.version())) return false;
+  return rows.events.empty() || rows.events.front().version() != first;
+}
+
+absl::StatusOr<StreamPage> ReadStream(const ReaderOptions& options, const StreamPageQuery& query,
+                                      pg::Connection& connection, Deadline deadline) {
+  tables::StreamWindow window;
+  window.stream = &query.stream;
+  window.backwards = query.backwards;
+  window.bytes_max = options.page_bytes_max;
+  window.limit = query.limit > 0 ? std::min(query.limit, options.page_events_max)
+                                 : options.page_events_max;
+  window.from_timestamp_micros = query.from_timestamp_micros;
+  window.to_timestamp_micros = query.to_timestamp_micros;
+  window.low_position = query.after_position + 1;
+  if (query.end_position > 0) window.end_position = query.end_position;
+  const std::int64_t from = query.from_version;
+  const std::int64_t to = query.to_version;
+  window.low_version = std::max<std::int64_t>(1, query.backwards ? to : from);
+  window.high_version = query.backwards ? (from > 0 ? from : INT64_MAX) : (to > 0 ? to : INT64_MAX);
+  // Only a time window can leave rows out, so only then may a page look at more than it returns.
+  const bool times =
+      query.from_timestamp_micros.has_value() || query.to_timestamp_micros.has_value();
+  const std::int64_t last_version = window.high_version;
+  if (times && !query.backwards && window.high_version - window.low_version >= options.window_positions) {
+    window.high_version = window.low_version + options.window_positions - 1;
+  }
+  auto rows = tables::ReadStreamWindow(connection, window, deadline);
+  if (!rows.ok()) return rows.status();
+  if (StartIsArchived(window, *rows)) {
+    return Archived(rows->head.first_position, "the beginning of the stream was archived");
+  }
+  StreamPage page;
+  page.info = std::move(rows->info);
+  page.head = rows->head;
+  page.events = std::move(rows->events);
+  const bool limit_reached =
+      query.limit > 0 && static_cast<std::int64_t>(page.events.size()) >= query.limit;
+  if (limit_reached) return page;
+  if (rows->cut) {
+    page.next_version = page.events.back().version() + (query.backwards ? -1 : 1);
+  } else if (window.high_version < last_version && window.high_version < page.info.version()) {
+    page.next_version = window.high_version + 1;
+  }
+  const bool past_the_end = query.backwards ? page.next_version < window.low_version
+                                            : page.next_version > last_version;
+  if (past_the_end) page.next_version = 0;
+  return page;
+}
+
+}  // namespace
+
+Reader::Reader(const ReaderOptions& options, pg::Pool* pool, telemetry::ReadMetrics metrics)
+    : options_(options), pool_(pool), metrics_(metrics) {
+  threads_.reserve(static_cast<std::size_t>(options_.threads));
+  for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { ThreadMain(); });
+}
+
+Reader::~Reader() { Stop(); }
+
+void Reader::Stop() {
+  std::deque<Task> left;
+  {
+    MutexLock lock(&mutex_);
+    stopped_ = true;
+    left.swap(queue_);
+    not_empty_.NotifyAll();
+  }
+  for (Task& task : left) task.finish(StoreUnavailable("the server is shutting down"));
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+}
+
+template <typename T>
+void Reader::Run(Deadline deadline,
+                 std::function<absl::StatusOr<T>(pg::Connection&, Deadline)> read, Done<T> done) {
+  auto result = std::make_shared<absl::StatusOr<T>>(absl::UnknownError("not read"));
+  Task task;
+  task.caller_deadline = deadline;
+  task.deadline = std::min(deadline, Clock::now() + options_.max_wait_ms);
+  task.work = [result, read = std::move(read)](pg::Connection& connection, Deadline until) {
+    *result = read(connection, until);
+    return result->status();
+  };
+  task.finish = [result, done = std::move(done)](absl::Status status) {
+    if (status.ok()) {
+      done(std::move(*result));
+    } else {
+      done(std::move(status));
+    }
+  };
+  Enqueue(std::move(task));
+}
+
+void Reader::Enqueue(Task task) {
+  absl::Status refused;
+  {
+    MutexLock lock(&mutex_);
+    if (stopped_) {
+      refused = StoreUnavailable("the server is shutting down");
+    } else if (static_cast<std::int64_t>(queue_.size()) >= options_.queue_requests_max) {
+      refused = Overloaded("reader.queue_requests_max", options_.queue_requests_max,
+                           std::chrono::milliseconds(200), "too many reads wait for a thread");
+    } else {
+      queue_.push_back(std::move(task));
+      metrics_.queue->Set(static_cast<double>(queue_.size()));
+      not_empty_.NotifyOne();
+      return;
+    }
+  }
+  task.finish(std::move(refused));
+}
+
+void Reader::ThreadMain() {
+  while (true) {
+    Task task;
+    {
+      MutexLock lock(&mutex_);
+      while (queue_.empty() && !stopped_) not_empty_.Wait(&mutex_);
+      if (stopped_) return;
+      task = std::move(queue_.front());
+      queue_.pop_front();
+      metrics_.queue->Set(static_cast<double>(queue_.size()));
+    }
+    task.finish(Execute(task));
+  }
+}
+
+// A read changes nothing, so one that loses its connection is tried once more on another.
+absl::Status Reader::Execute(const Task& task) {
+  absl::Status status;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (Clock::now() >= task.deadline) break;
+    auto lease = pool_->Acquire(task.deadline);
+    if (!lease.ok()) {
+      status = lease.status();
+      break;
+    }
+    const auto started = Clock::now();
+    status = task.work(**lease, task.deadline);
+    metrics_.page_seconds->Observe(
+        std::chrono::duration<double>(Clock::now() - started).count());
+    const auto error = pg::ErrorOf(status);
+    if (!error.has_value() || !error->connection_lost || error->timed_out) break;
+  }
+  if (Clock::now() >= task.caller_deadline && (status.ok() || pg::ErrorOf(status).has_value())) {
+    return absl::DeadlineExceededError("the deadline passed before the read was done");
+  }
+  if (status.ok() && Clock::now() >= task.deadline) {
+    return StoreUnavailable("the read waited too long");
+  }
+  return ToStoreError(status);
+}
+
+void Reader::ReadStreamPage(StreamPageQuery query, Deadline deadline, Done<StreamPage> done) {
+  Run<StreamPage>(
+      deadline,
+      [this, query = std::move(query)](pg::Connection& connection, Deadline until) {
+        auto page = ReadStream(options_, query, connection, until);
+        if (page.ok()) metrics_.events->Increment(static_cast<double>(page->events.size()));
+        return page;
+      },
+      std::move(done));
+}
+
+void Reader::ReadAllPage(AllPageQuery query, Deadline deadline, Done<AllPage> done) {
+  Run<AllPage>(
+      deadline,
+      [this, query = std::move(query)](pg::Connection& connection, Deadline until) {
+        auto page = ReadAll(options_, query, connection, until);
+        if (page.ok()) metrics_.events->Increment(static_cast<double>(page->events.size()));
+        return page;
+      },
+      std::move(done));
+}
+
+void Reader::GetStreamInfo(v1::StreamId stream, Deadline deadline, Done<v1::StreamInfo> done) {
+  Run<v1::StreamInfo>(
+      deadline,
+      [stream = std::move(stream)](pg::Connection& connection, Deadline until) {
+        return tables::ReadStreamInfo(connection, stream, until);
+      },
+      std::move(done));
+}
+
+void Reader::ListStreams(v1::ListStreamsRequest request, Deadline deadline,
+                         Done<v1::ListStreamsResponse> done) {
+  Run<v1::ListStreamsResponse>(
+      deadline,
+      [request = std::move(request)](pg::Connection& connection, Deadline until) {
+        return tables::ListStreams(connection, request, until);
+      },
+      std::move(done));
+}
+
+void Reader::GetEvent(v1::GetEventRequest request, Deadline deadline, Done<v1::Event> done) {
+  Run<v1::Event>(
+      deadline,
+      [request = std::move(request)](pg::Connection& connection, Deadline until) {
+        return tables::ReadEvent(connection, request, until);
+      },
+      std::move(done));
+}
+
+void Reader::GetHead(Deadline deadline, Done<tables::Head> done) {
+  Run<tables::Head>(
+      deadline,
+      [](pg::Connection& connection, Deadline until) {
+        return tables::ReadHead(connection, until);
+      },
+      std::move(done));
+}
+
+void Reader::CheckStart(std::int64_t position, std::int64_t epoch, bool check_archive,
+                        Deadline deadline, Done<tables::Head> done) {
+  Run<tables::Head>(
+      deadline,
+      [=](pg::Connection& connection, Deadline until) -> absl::StatusOr<tables::Head> {
+        auto head = tables::ReadHead(connection, until);
+        if (!head.ok()) return head;
+        absl::Status checked = tables::CheckPosition(connection, *head, position, epoch, until);
+        if (!checked.ok()) return checked;
+        if (check_archive && position + 1 < head->first_position) {
+          return Archived(head->first_position,
+                          "the store's history before this position was archived");
+        }
+        return head;
+      },
+      std::move(done));
+}
+
+void Reader::FindPositionBefore(std::int64_t created_at_micros, Deadline deadline,
+                                Done<PositionAtTime> done) {
+  Run<PositionAtTime>(
+      deadline,
+      [=](pg::Connection& connection, Deadline until) -> absl::StatusOr<PositionAtTime> {
+        auto head = tables::ReadHead(connection, until);
+        if (!head.ok()) return head.status();
+        // `created_at` never decreases with the position, and positions are dense: a binary search.
+        std::int64_t before = head->first_position - 1;  // known to be earlier
+        std::int64_t after = head->position + 1;         // known not to be
+        while (after - before > 1) {
+          const std::int64_t middle = before + (after - before) / 2;
+          auto stored = tables::ReadCreatedAt(connection, middle, until);
+          if (!stored.ok()) return stored.status();
+          if (!stored->has_value()) {
+            return absl::DataLossError("a position below the head has no event");
+          }
+          (**stored < created_at_micros ? before : after) = middle;
+        }
+        return PositionAtTime{before, *head};
+      },
+      std::move(done));
+}
+
+}  // namespace eventstore::engine

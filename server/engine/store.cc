@@ -1,0 +1,138 @@
+#include "server/engine/store.h"
+
+#include <absl/strings/str_cat.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "server/engine/store_errors.h"
+#include "server/tables/daemons_table.h"
+#include "server/tables/log_table.h"
+#include "server/telemetry/logging.h"
+
+namespace eventstore::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// How this process is named in the registry of daemons.
+std::string DaemonAddress() {
+  char host[256] = "unknown";
+  (void)gethostname(host, sizeof host - 1);
+  return absl::StrCat(host, ":", getpid());
+}
+
+// Pooled connections only read, and look things up by plans that no statistics can spoil.
+pg::ConnectionOptions PooledConnection(const StoreOptions& options) {
+  pg::ConnectionOptions connection = options.connection;
+  connection.settings.emplace_back("statement_timeout",
+                                   absl::StrCat(options.reader.statement_timeout_ms.count()));
+  connection.settings.emplace_back("default_transaction_isolation", "read committed");
+  connection.settings.emplace_back("enable_seqscan", "off");
+  return connection;
+}
+
+}  // namespace
+
+Store::Store(StoreOptions options, telemetry::Metrics* metrics)
+    : options_(std::move(options)),
+      daemon_id_(MakeUuidV7()),
+      metrics_(metrics),
+      partitions_(options_.partitions) {
+  pool_ = std::make_unique<pg::Pool>(PooledConnection(options_), options_.pool,
+                                     metrics->Pool(options_.name));
+}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options,
+                                                   telemetry::Metrics* metrics, Deadline deadline) {
+  std::unique_ptr<Store> store(new Store(std::move(options), metrics));
+  auto connection = store->pool_->Acquire(deadline);
+  if (!connection.ok()) return ToStoreError(connection.status());
+  auto head = tables::ReadHead(**connection, deadline);
+  if (!head.ok()) return ToStoreError(head.status());
+  store->store_id_ = FormatUuid(head->store_id);
+  auto partition_end = store->partitions_.Ensure(**connection, head->position, deadline);
+  if (!partition_end.ok()) return ToStoreError(partition_end.status());
+  // Before the listener says hello: those who hear it count this daemon.
+  auto others = tables::Heartbeat(**connection, store->daemon_id_, DaemonAddress(),
+                                  store->options_.daemon.expire_ms, deadline);
+  if (!others.ok()) return ToStoreError(others.status());
+  store->Start(*head, *partition_end);
+  store->listener_->SetOtherDaemons(*others);
+  return store;
+}
+
+void Store::Start(const tables::Head& head, std::int64_t partition_end) {
+  const telemetry::ReadMetrics read_metrics = metrics_->Read(options_.name);
+  reader_ = std::make_unique<Reader>(options_.reader, pool_.get(), read_metrics);
+  hub_ = std::make_unique<Hub>(options_.hub, reader_.get(), read_metrics);
+  hub_->Rewind(head.epoch, head.position);
+  listener_ = std::make_unique<Listener>(
+      options_, daemon_id_, store_id_, read_metrics,
+      Listener::Callbacks{
+          [this](std::int64_t epoch, std::int64_t position) { hub_->NoticeHead(epoch, position); },
+          [this] { WantMaintenance(); }});
+  writer_ = std::make_unique<Writer>(
+      options_, daemon_id_, metrics_->Lane(options_.name),
+      Writer::Callbacks{
+          [this](CommittedBatch batch) {
+            listener_->Committed(batch.epoch, batch.events.back().global_position());
+            hub_->Publish(std::move(batch));
+          },
+          [this](std::int64_t epoch, std::int64_t position) { hub_->Rewind(epoch, position); },
+          [this] { WantMaintenance(); }});
+  writer_->SetPartitionEnd(partition_end);
+}
+
+Store::~Store() { Drain(Clock::now()); }
+
+bool Store::available() const { return writer_->connected() && listener_->connected(); }
+
+void Store::OnMaintenanceWanted(std::function<void()> wake) {
+  MutexLock lock(&mutex_);
+  wake_ = std::move(wake);
+}
+
+void Store::WantMaintenance() {
+  std::function<void()> wake;
+  {
+    MutexLock lock(&mutex_);
+    wake = wake_;
+  }
+  if (wake) wake();
+}
+
+absl::Status Store::Maintain(Deadline deadline, bool partitions) {
+  auto connection = pool_->Acquire(deadline);
+  if (!connection.ok()) return connection.status();
+  auto others = tables::Heartbeat(**connection, daemon_id_, DaemonAddress(),
+                                  options_.daemon.expire_ms, deadline);
+  if (!others.ok()) return others.status();
+  listener_->SetOtherDaemons(*others);
+  if (!partitions) return absl::OkStatus();
+  auto head = tables::ReadHead(**connection, deadline);
+  if (!head.ok()) return head.status();
+  auto partition_end = partitions_.Ensure(**connection, head->position, deadline);
+  if (!partition_end.ok()) return partition_end.status();
+  writer_->SetPartitionEnd(*partition_end);
+  return absl::OkStatus();
+}
+
+void Store::Drain(Deadline deadline) {
+  if (writer_ != nullptr) {
+    hub_->Stop();
+    writer_->Drain(deadline);
+    listener_->Stop();
+    reader_->Stop();
+    // Best effort: whoever cannot say goodbye is forgotten after a while.
+    auto connection = pool_->Acquire(Clock::now() + std::chrono::milliseconds(500));
+    if (connection.ok()) {
+      (void)tables::SignOff(**connection, daemon_id_, Clock::now() + std::chrono::seconds(1));
+    }
+  }
+  pool_->Close();
+}
+
+}  // namespace eventstore::engine

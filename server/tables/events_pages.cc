@@ -1,0 +1,209 @@
+// Pages of the events table: the reading half of events_table.h.
+#include <absl/strings/str_cat.h>
+
+#include <algorithm>
+#include <string>
+
+#include "server/tables/event_row.h"
+#include "server/tables/events_table.h"
+#include "server/tables/stream_info.h"
+#include "server/tables/streams_table.h"
+
+namespace eventstore::tables {
+namespace {
+
+// Every page tells the head of its own snapshot: one statement has one snapshot.
+#define EVENTSTORE_PAGE_HEAD "h.last_position, h.epoch, h.first_position"
+constexpr int kHeadColumns = 3;
+
+// Rows are cut where their sizes add up to the page's bytes; `running` counts up to and including the
+// row, so that the first row always comes.
+#define EVENTSTORE_CUT(ORDER)                                                               \
+  "SELECT " EVENTSTORE_EVENT_COLUMNS ", running FROM (SELECT *, sum(size_bytes) OVER (ORDER BY " \
+  ORDER ") AS running FROM ("
+#define EVENTSTORE_END_CUT(BYTES) ") p) w WHERE running - size_bytes < " BYTES
+
+#define EVENTSTORE_ALL_PAGE(ORDER)                                                             \
+  "SELECT " EVENTSTORE_PAGE_HEAD ", e.* FROM log_head h LEFT JOIN LATERAL (" EVENTSTORE_CUT(    \
+      ORDER) "SELECT " EVENTSTORE_EVENT_COLUMNS                                                \
+             ", size_bytes FROM events WHERE global_position >= $1 AND global_position <= $2"  \
+             " ORDER BY " ORDER " LIMIT $3" EVENTSTORE_END_CUT("$4") ") e ON true"
+
+constexpr pg::Statement kAllForwards{"events_page_forwards",
+                                     EVENTSTORE_ALL_PAGE("global_position")};
+constexpr pg::Statement kAllBackwards{"events_page_backwards",
+                                      EVENTSTORE_ALL_PAGE("global_position DESC")};
+
+// The streams row bounds the positions, so that only the partitions that hold this stream are
+// probed.
+#define EVENTSTORE_STREAM_PAGE(ORDER, TIMES)                                                    \
+  "WITH s AS MATERIALIZED (SELECT * FROM streams WHERE tenant_id = $1 AND aggregate_type = $2"  \
+  " AND aggregate_id = $3) SELECT " EVENTSTORE_PAGE_HEAD                                        \
+  ", s.stream_key, " EVENTSTORE_STREAM_INFO_COLUMNS                                             \
+  ", e.* FROM log_head h LEFT JOIN s ON true LEFT JOIN LATERAL (" EVENTSTORE_CUT(ORDER)         \
+  "SELECT " EVENTSTORE_EVENT_COLUMNS                                                            \
+  ", size_bytes FROM events WHERE stream_key = s.stream_key"                                    \
+  " AND version >= greatest($4, s.first_version) AND version <= least($5, s.version)"           \
+  " AND global_position >= greatest($9, s.first_position)"                                                   \
+  " AND global_position <= least($6, s.last_position)"                                          \
+  " AND s.deleted_at IS NULL AND NOT s.tombstoned" TIMES " ORDER BY " ORDER                     \
+  " LIMIT $7" EVENTSTORE_END_CUT("$8") ") e ON true"
+#define EVENTSTORE_STREAM_TIMES " AND timestamp >= $10 AND timestamp < $11"
+
+constexpr pg::Statement kStreamForwards{"stream_page_forwards",
+                                        EVENTSTORE_STREAM_PAGE("version", "")};
+constexpr pg::Statement kStreamBackwards{"stream_page_backwards",
+                                         EVENTSTORE_STREAM_PAGE("version DESC", "")};
+constexpr pg::Statement kStreamForwardsTimes{
+    "stream_page_forwards_times", EVENTSTORE_STREAM_PAGE("version", EVENTSTORE_STREAM_TIMES)};
+constexpr pg::Statement kStreamBackwardsTimes{
+    "stream_page_backwards_times",
+    EVENTSTORE_STREAM_PAGE("version DESC", EVENTSTORE_STREAM_TIMES)};
+
+// The years that a timestamp can have on the wire, as open ends of a time window.
+constexpr std::int64_t kTimeMin = -62'135'596'800'000'000;
+constexpr std::int64_t kTimeMax = 253'402'300'800'000'000;
+
+Head ParsePageHead(const pg::Result& result) {
+  Head head;
+  head.position = result.Int64(0, 0);
+  head.epoch = result.Int64(0, 1);
+  head.first_position = result.Int64(0, 2);
+  return head;
+}
+
+// The conditions of a filter, over the columns of events. Each value travels as a parameter.
+std::string FilterSql(const AllWindow& window, pg::Params* params) {
+  std::string sql;
+  const auto list = [&](const google::protobuf::RepeatedPtrField<std::string>& values) {
+    params->TextArray({values.begin(), values.end()});
+    return params->size();
+  };
+  if (window.filter != nullptr) {
+    const v1::Filter& filter = window.filter->proto();
+    if (!filter.aggregate_types().empty()) {
+      absl::StrAppend(&sql, " AND aggregate_type = ANY($", list(filter.aggregate_types()), ")");
+    }
+    if (!filter.event_types().empty()) {
+      absl::StrAppend(&sql, " AND event_type = ANY($", list(filter.event_types()), ")");
+    }
+    if (!filter.event_type_prefixes().empty()) {
+      absl::StrAppend(&sql, " AND EXISTS (SELECT FROM unnest($", list(filter.event_type_prefixes()),
+                      "::text[]) AS x(prefix) WHERE starts_with(event_type, x.prefix))");
+    }
+    if (!filter.aggregate_id_prefixes().empty()) {
+      absl::StrAppend(&sql, " AND EXISTS (SELECT FROM unnest($",
+                      list(filter.aggregate_id_prefixes()),
+                      "::text[]) AS x(prefix) WHERE starts_with(aggregate_id, x.prefix))");
+    }
+    for (const std::string& tag : filter.tags()) {
+      params->Text(tag);
+      absl::StrAppend(&sql, " AND EXISTS (SELECT FROM event_tags t WHERE t.tag = $", params->size(),
+                      " AND t.global_position = events.global_position)");
+    }
+    if (!filter.tenant_id().empty()) {
+      params->Uuid(TenantOf(filter.tenant_id()));
+      absl::StrAppend(&sql, " AND tenant_id = $", params->size());
+    }
+  }
+  if (window.from_timestamp_micros.has_value()) {
+    params->Timestamp(*window.from_timestamp_micros);
+    absl::StrAppend(&sql, " AND timestamp >= $", params->size());
+  }
+  if (window.to_timestamp_micros.has_value()) {
+    params->Timestamp(*window.to_timestamp_micros);
+    absl::StrAppend(&sql, " AND timestamp < $", params->size());
+  }
+  return sql;
+}
+
+// A filtered page is planned for its very values: with a generic plan a rare type takes far longer.
+absl::StatusOr<pg::Result> QueryAll(pg::Connection& connection, const AllWindow& window,
+                                    Deadline deadline) {
+  pg::Params params;
+  params.Int64(window.low).Int64(window.high).Int64(window.limit).Int64(window.bytes_max);
+  const std::string conditions = FilterSql(window, &params);
+  if (conditions.empty()) {
+    return connection.Query(window.backwards ? kAllBackwards : kAllForwards, params, deadline);
+  }
+  const std::string order = window.backwards ? "global_position DESC" : "global_position";
+  return connection.QueryOnce(
+      absl::StrCat("SELECT " EVENTSTORE_PAGE_HEAD
+                   ", e.* FROM log_head h LEFT JOIN LATERAL (SELECT " EVENTSTORE_EVENT_COLUMNS
+                   ", running FROM (SELECT *, sum(size_bytes) OVER (ORDER BY ",
+                   order, ") AS running FROM (SELECT " EVENTSTORE_EVENT_COLUMNS
+                          ", size_bytes FROM events WHERE global_position >= $1"
+                          " AND global_position <= $2",
+                   conditions, " ORDER BY ", order, " LIMIT $3",
+                   EVENTSTORE_END_CUT("$4") ") e ON true"),
+      params, deadline);
+}
+
+}  // namespace
+
+absl::StatusOr<EventRows> ReadAllWindow(pg::Connection& connection, const AllWindow& window,
+                                        Deadline deadline) {
+  auto result = QueryAll(connection, window, deadline);
+  if (!result.ok()) return result.status();
+  if (result->rows() == 0) return absl::FailedPreconditionError("log_head has no row");
+  EventRows rows;
+  rows.head = ParsePageHead(*result);
+  if (result->IsNull(0, kHeadColumns)) return rows;
+  const int last = result->rows() - 1;
+  rows.last_row_position = result->Int64(last, kHeadColumns);
+  rows.cut = result->rows() >= window.limit;
+  std::int64_t bytes = 0;
+  rows.events.reserve(static_cast<std::size_t>(result->rows()));
+  for (int row = 0; row <= last; ++row) {
+    bytes = result->Int64(row, kHeadColumns + kEventColumns);
+    if (window.filter != nullptr &&
+        !window.filter->MatchesRegex(result->Text(row, kHeadColumns + 4))) {
+      continue;
+    }
+    ParseEvent(*result, row, kHeadColumns, &rows.events.emplace_back());
+  }
+  rows.cut = rows.cut || bytes >= window.bytes_max;
+  return rows;
+}
+
+absl::StatusOr<StreamRows> ReadStreamWindow(pg::Connection& connection, const StreamWindow& window,
+                                            Deadline deadline) {
+  pg::Params params;
+  params.Uuid(TenantOf(window.stream->tenant_id()))
+      .Text(window.stream->aggregate_type())
+      .Text(window.stream->aggregate_id())
+      .Int64(window.low_version)
+      .Int64(window.high_version)
+      .Int64(window.end_position)
+      .Int64(window.limit)
+      .Int64(window.bytes_max)
+      .Int64(window.low_position);
+  const bool times =
+      window.from_timestamp_micros.has_value() || window.to_timestamp_micros.has_value();
+  if (times) {
+    params.Timestamp(window.from_timestamp_micros.value_or(kTimeMin))
+        .Timestamp(window.to_timestamp_micros.value_or(kTimeMax));
+  }
+  const pg::Statement& statement =
+      window.backwards ? (times ? kStreamBackwardsTimes : kStreamBackwards)
+                       : (times ? kStreamForwardsTimes : kStreamForwards);
+  auto result = connection.Query(statement, params, deadline);
+  if (!result.ok()) return result.status();
+  if (result->rows() == 0) return absl::FailedPreconditionError("log_head has no row");
+  StreamRows rows;
+  rows.head = ParsePageHead(*result);
+  *rows.info.mutable_stream() = *window.stream;
+  if (result->IsNull(0, kHeadColumns)) return rows;
+  ParseStreamInfo(*result, 0, kHeadColumns + 1, &rows.info);
+  const int first_column = kHeadColumns + 1 + kStreamInfoColumns;
+  if (result->IsNull(0, first_column)) return rows;
+  rows.events.reserve(static_cast<std::size_t>(result->rows()));
+  for (int row = 0; row < result->rows(); ++row) {
+    ParseEvent(*result, row, first_column, &rows.events.emplace_back());
+  }
+  rows.cut = result->rows() >= window.limit ||
+             result->Int64(result->rows() - 1, first_column + kEventColumns) >= window.bytes_max;
+  return rows;
+}
+
+}  // namespace eventstore::tables

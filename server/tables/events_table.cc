@@ -1,0 +1,223 @@
+#include "server/tables/events_table.h"
+
+#include "server/core/errors.h"
+#include "server/core/validation.h"
+#include "server/tables/event_row.h"
+
+namespace eventstore::tables {
+namespace {
+
+// One array a column, one element an event; the same for writing and for probing.
+#define EVENTSTORE_NEW_EVENTS                                                                   \
+  "unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],"          \
+  " $7::uuid[], $8::text[], $9::bigint[], $10::timestamptz[], $11::jsonb[], $12::bytea[],"      \
+  " $13::text[], $14::text[], $15::text[], $16::jsonb[], $17::int4[], $18::text[], $19::int4[])" \
+  " AS n(global_position, event_id, stream_key, aggregate_id, aggregate_type, event_type,"      \
+  " tenant_id, actor_id, version, timestamp, payload, payload_binary, content_type,"            \
+  " correlation_id, causation_id, metadata, schema_version, tags, size_bytes)"
+
+constexpr pg::Statement kInsertEvents{
+    "events_insert",
+    "INSERT INTO events (global_position, event_id, stream_key, aggregate_id, aggregate_type,"
+    " event_type, tenant_id, actor_id, version, timestamp, payload, payload_binary, content_type,"
+    " correlation_id, causation_id, metadata, schema_version, tags, size_bytes, created_at)"
+    " SELECT global_position, event_id, stream_key, aggregate_id, aggregate_type, event_type,"
+    " tenant_id, actor_id, version, timestamp, payload, payload_binary, content_type,"
+    " correlation_id, causation_id, metadata, schema_version, tags::text[], size_bytes, $20"
+    " FROM " EVENTSTORE_NEW_EVENTS};
+
+constexpr pg::Statement kProbeEvents{
+    "events_probe",
+    "SELECT count(payload), count(metadata), count(tags::text[]), count(aggregate_id::varchar(255)),"
+    " max($20::timestamptz) FROM " EVENTSTORE_NEW_EVENTS};
+
+constexpr pg::Statement kInsertIds{
+    "event_ids_insert",
+    "INSERT INTO event_ids (event_id, global_position, stream_key, version, created_at)"
+    " SELECT event_id, global_position, stream_key, version, $5"
+    " FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[])"
+    " AS n(event_id, global_position, stream_key, version)"};
+
+constexpr pg::Statement kInsertTags{
+    "event_tags_insert",
+    "INSERT INTO event_tags (tag, global_position)"
+    " SELECT tag, global_position FROM unnest($1::text[], $2::bigint[])"
+    " AS n(tag, global_position)"};
+
+// See streams_table.cc for LATERAL with LIMIT.
+constexpr pg::Statement kLookUpIds{
+    "event_ids_look_up",
+    "SELECT (n.i - 1)::int4, e.global_position, e.stream_key, e.version, e.created_at"
+    " FROM unnest($1::uuid[]) WITH ORDINALITY AS n(event_id, i)"
+    " CROSS JOIN LATERAL (SELECT global_position, stream_key, version, created_at FROM event_ids"
+    " WHERE event_ids.event_id = n.event_id LIMIT 1) e"};
+
+constexpr pg::Statement kReadTouched{
+    "events_read_touched",
+    "SELECT stream_key, max(version) FROM events"
+    " WHERE global_position > $1 AND global_position <= $2 GROUP BY stream_key"};
+
+constexpr pg::Statement kReadEvent{
+    "events_read_one",
+    "SELECT i.global_position, h.first_position, " EVENTSTORE_EVENT_COLUMNS
+    " FROM log_head h CROSS JOIN (SELECT global_position FROM event_ids WHERE event_id = $1) i"
+    " LEFT JOIN LATERAL (SELECT * FROM events WHERE events.global_position = i.global_position"
+    " LIMIT 1) e USING (global_position)"};
+
+constexpr pg::Statement kReadCreatedAt{
+    "events_read_created_at", "SELECT created_at FROM events WHERE global_position = $1"};
+
+// Builds the array parameters $1..$20 of EVENTSTORE_NEW_EVENTS.
+class EventArrays {
+ public:
+  void Add(const NewEventRow& row, std::int64_t created_at_micros) {
+    const v1::NewEvent& event = *row.event;
+    positions_.Int64(row.global_position);
+    event_ids_.Uuid(row.event_id);
+    keys_.Int64(row.stream_key);
+    aggregate_ids_.Text(row.stream->aggregate_id());
+    aggregate_types_.Text(row.stream->aggregate_type());
+    event_types_.Text(event.event_type());
+    row.tenant == kNilUuid ? tenants_.Null() : tenants_.Uuid(row.tenant);
+    TextOrNull(event.actor_id(), &actors_);
+    versions_.Int64(row.version);
+    std::int64_t micros = created_at_micros;
+    if (event.has_timestamp()) (void)ToUnixMicros(event.timestamp(), &micros);  // validated
+    timestamps_.Timestamp(micros);
+    const bool json = IsJsonContentType(event.content_type());
+    json ? payloads_.Jsonb(event.payload()) : payloads_.Null();
+    json ? binaries_.Null() : binaries_.Bytea(event.payload());
+    TextOrNull(event.content_type() == kJsonContentType ? "" : event.content_type(), &types_);
+    TextOrNull(event.correlation_id(), &correlations_);
+    TextOrNull(event.causation_id(), &causations_);
+    event.metadata().empty() ? metadata_.Null() : metadata_.Jsonb(MetadataJson(event.metadata()));
+    schema_versions_.Int32(event.schema_version());
+    event.tags().empty() ? tags_.Null() : tags_.Text(TagsLiteral(event.tags()));
+    sizes_.Int32(row.size_bytes);
+  }
+
+  pg::Params Finish(std::int64_t created_at_micros) {
+    pg::Params params;
+    for (pg::ArrayWriter* array :
+         {&positions_, &event_ids_, &keys_, &aggregate_ids_, &aggregate_types_, &event_types_,
+          &tenants_, &actors_, &versions_, &timestamps_, &payloads_, &binaries_, &types_,
+          &correlations_, &causations_, &metadata_, &schema_versions_, &tags_, &sizes_}) {
+      params.Array(array);
+    }
+    params.Timestamp(created_at_micros);
+    return params;
+  }
+
+ private:
+  static void TextOrNull(std::string_view text, pg::ArrayWriter* array) {
+    text.empty() ? array->Null() : array->Text(text);
+  }
+
+  pg::ArrayWriter positions_{pg::kInt8}, event_ids_{pg::kUuid}, keys_{pg::kInt8},
+      aggregate_ids_{pg::kText}, aggregate_types_{pg::kText}, event_types_{pg::kText},
+      tenants_{pg::kUuid}, actors_{pg::kText}, versions_{pg::kInt8},
+      timestamps_{pg::kTimestamptz}, payloads_{pg::kJsonb}, binaries_{pg::kBytea},
+      types_{pg::kText}, correlations_{pg::kText}, causations_{pg::kText}, metadata_{pg::kJsonb},
+      schema_versions_{pg::kInt4}, tags_{pg::kText}, sizes_{pg::kInt4};
+};
+
+pg::Params NewEventParams(const std::vector<NewEventRow>& rows, std::int64_t created_at_micros) {
+  EventArrays arrays;
+  for (const NewEventRow& row : rows) arrays.Add(row, created_at_micros);
+  return arrays.Finish(created_at_micros);
+}
+
+}  // namespace
+
+void AddInsertEvents(pg::Pipeline* pipeline, const std::vector<NewEventRow>& rows,
+                     std::int64_t created_at_micros) {
+  pipeline->Add(kInsertEvents, NewEventParams(rows, created_at_micros));
+  pg::ArrayWriter ids(pg::kUuid), positions(pg::kInt8), keys(pg::kInt8), versions(pg::kInt8);
+  pg::ArrayWriter tags(pg::kText), tag_positions(pg::kInt8);
+  for (const NewEventRow& row : rows) {
+    ids.Uuid(row.event_id);
+    positions.Int64(row.global_position);
+    keys.Int64(row.stream_key);
+    versions.Int64(row.version);
+    for (const std::string& tag : row.event->tags()) {
+      tags.Text(tag);
+      tag_positions.Int64(row.global_position);
+    }
+  }
+  pipeline->Add(kInsertIds, pg::Params()
+                                .Array(&ids)
+                                .Array(&positions)
+                                .Array(&keys)
+                                .Array(&versions)
+                                .Timestamp(created_at_micros));
+  if (tags.size() > 0) {
+    pipeline->Add(kInsertTags, pg::Params().Array(&tags).Array(&tag_positions));
+  }
+}
+
+absl::Status ProbeEvents(pg::Connection& connection, const std::vector<NewEventRow>& rows,
+                         Deadline deadline) {
+  return connection.Query(kProbeEvents, NewEventParams(rows, 0), deadline).status();
+}
+
+void AddLookUpEventIds(pg::Pipeline* pipeline, const std::vector<Uuid>& ids) {
+  pg::ArrayWriter array(pg::kUuid);
+  for (const Uuid& id : ids) array.Uuid(id);
+  pipeline->Add(kLookUpIds, pg::Params().Array(&array));
+}
+
+std::vector<KnownEvent> ParseLookUpEventIds(const pg::Result& result) {
+  std::vector<KnownEvent> known(static_cast<std::size_t>(result.rows()));
+  for (int row = 0; row < result.rows(); ++row) {
+    known[static_cast<std::size_t>(row)] = {result.Int32(row, 0), result.Int64(row, 1),
+                                            result.Int64(row, 2), result.Int64(row, 3),
+                                            result.Timestamp(row, 4)};
+  }
+  return known;
+}
+
+absl::StatusOr<std::vector<TouchedStream>> ReadTouchedStreams(pg::Connection& connection,
+                                                              std::int64_t after_position,
+                                                              std::int64_t last_position,
+                                                              Deadline deadline) {
+  auto result = connection.Query(
+      kReadTouched, pg::Params().Int64(after_position).Int64(last_position), deadline);
+  if (!result.ok()) return result.status();
+  std::vector<TouchedStream> touched(static_cast<std::size_t>(result->rows()));
+  for (int row = 0; row < result->rows(); ++row) {
+    touched[static_cast<std::size_t>(row)] = {result->Int64(row, 0), result->Int64(row, 1)};
+  }
+  return touched;
+}
+
+absl::StatusOr<v1::Event> ReadEvent(pg::Connection& connection, const v1::GetEventRequest& request,
+                                    Deadline deadline) {
+  const Uuid id = ParseUuid(request.event_id()).value_or(kNilUuid);
+  auto result = connection.Query(kReadEvent, pg::Params().Uuid(id), deadline);
+  if (!result.ok()) return result.status();
+  if (result->rows() == 0) return NotFound("event", request.event_id());
+  // The tenant of an archived event is unknown here, so only a caller that names none is told of it.
+  if (result->IsNull(0, 3)) {
+    if (!request.tenant_id().empty() || result->Int64(0, 0) >= result->Int64(0, 1)) {
+      return NotFound("event", request.event_id());
+    }
+    return Archived(result->Int64(0, 1), "the event was archived");
+  }
+  v1::Event event;
+  ParseEvent(*result, 0, 2, &event);
+  if (!request.tenant_id().empty() && request.tenant_id() != event.stream().tenant_id()) {
+    return NotFound("event", request.event_id());
+  }
+  return event;
+}
+
+absl::StatusOr<std::optional<std::int64_t>> ReadCreatedAt(pg::Connection& connection,
+                                                          std::int64_t position,
+                                                          Deadline deadline) {
+  auto result = connection.Query(kReadCreatedAt, pg::Params().Int64(position), deadline);
+  if (!result.ok()) return result.status();
+  if (result->rows() == 0) return std::optional<std::int64_t>();
+  return std::optional<std::int64_t>(result->Timestamp(0, 0));
+}
+
+}  // namespace eventstore::tables

@@ -1,0 +1,300 @@
+// Live subscriptions in process.
+#include <catch2/catch.hpp>
+
+#include "tests/integration/engine/follower.h"
+
+namespace eventstore::engine {
+namespace {
+
+using namespace eventstore::testing;
+
+void Fill(Store& store, const v1::StreamId& stream, int events, int an_append = 50) {
+  for (int done = 0; done < events; done += an_append) {
+    REQUIRE(Append(store, stream, Any(), NewIds(std::min(an_append, events - done))).ok());
+  }
+}
+
+std::vector<std::int64_t> Numbers(std::int64_t first, std::int64_t last) {
+  std::vector<std::int64_t> numbers;
+  for (std::int64_t n = first; n <= last; ++n) numbers.push_back(n);
+  return numbers;
+}
+
+std::shared_ptr<const EventFilter> TypeFilter(const std::string& aggregate_type) {
+  v1::Filter filter;
+  filter.add_aggregate_types(aggregate_type);
+  return *EventFilter::Make(filter, "filter", Limits());
+}
+
+SubscriptionQuery FromEnd() {
+  SubscriptionQuery query;
+  query.start = SubscriptionQuery::FromEnd();
+  return query;
+}
+
+SubscriptionQuery After(std::int64_t position, std::int64_t epoch = 0) {
+  SubscriptionQuery query;
+  query.start = SubscriptionQuery::AfterPosition{position, epoch};
+  return query;
+}
+
+TEST_CASE("From the beginning: confirmed, history in order, one caught_up, then live", "[hub]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  Fill(*store, Stream("a"), 250);
+  SubscriptionQuery query;
+  query.batch_events_max = 30;
+  Follower follower(*store, query);
+  REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
+  Fill(*store, Stream("b"), 7, 1);
+  REQUIRE(follower.AwaitEvents(257));
+
+  const auto messages = follower.Messages();
+  CHECK(messages.front().kind == Kind::kConfirmed);
+  CHECK(messages.front().position == 0);
+  CHECK(messages.front().epoch == 1);
+  CHECK(follower.Count(Kind::kConfirmed) == 1);
+  CHECK(follower.Count(Kind::kCaughtUp) == 1);
+  CHECK(follower.Count(Kind::kFellBehind) == 0);
+  CHECK(Positions(follower.Events()) == Numbers(1, 257));
+  std::size_t before_caught_up = 0;
+  std::int64_t last = 0;
+  bool caught_up = false;
+  for (const auto& message : messages) {
+    CHECK(message.events.size() <= 30);
+    CHECK(message.position >= last);
+    last = message.position;
+    if (!message.events.empty()) CHECK(message.position == message.events.back().global_position());
+    caught_up = caught_up || message.kind == Kind::kCaughtUp;
+    if (!caught_up) before_caught_up += message.events.size();
+  }
+  CHECK(before_caught_up == 250);
+  // Live events are what readers of the table get.
+  const auto live = follower.Events();
+  const auto stored = ReadAll(*store);
+  for (std::size_t i = 250; i < 257; ++i) {
+    CHECK(live[i].SerializeAsString() == stored[i].SerializeAsString());
+  }
+}
+
+TEST_CASE("From the end: only what is new; after a position: what follows it", "[hub]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  Fill(*store, Stream("a"), 10);
+  Follower end(*store, FromEnd());
+  Follower after(*store, After(4));
+  Follower at_head(*store, After(10, 1));
+  REQUIRE(end.AwaitKind(Kind::kCaughtUp));
+  Fill(*store, Stream("a"), 2, 1);
+  REQUIRE(end.AwaitEvents(2));
+  REQUIRE(after.AwaitEvents(8));
+  REQUIRE(at_head.AwaitEvents(2));
+  CHECK(Positions(end.Events()) == Numbers(11, 12));
+  CHECK(end.Messages().front().position == 10);
+  CHECK(Positions(after.Events()) == Numbers(5, 12));
+  CHECK(Positions(at_head.Events()) == Numbers(11, 12));
+
+  Follower beyond(*store, After(13));
+  REQUIRE(beyond.AwaitEnd());
+  CHECK(ReasonOf(beyond.End()) == v1::ERROR_REASON_POSITION_AHEAD);
+}
+
+TEST_CASE("From a time: the events that were stored then or later", "[hub]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  std::vector<std::int64_t> times;
+  for (int i = 0; i < 5; ++i) {
+    const Answer answer = Append(*store, Stream("a"), Any(), NewIds(2));
+    REQUIRE(answer.ok());
+    REQUIRE(ToUnixMicros(answer->created_at(), &times.emplace_back()));
+  }
+  const auto from = [&](std::int64_t micros) {
+    SubscriptionQuery query;
+    query.start = SubscriptionQuery::FromTime{micros};
+    Follower follower(*store, query);
+    REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
+    return Positions(follower.Events());
+  };
+  CHECK(from(0) == Numbers(1, 10));
+  CHECK(from(times[2]) == Numbers(5, 10));
+  CHECK(from(times[2] + 1) == Numbers(7, 10));
+  CHECK(from(times[4] + 1).empty());
+}
+
+TEST_CASE("A stream's subscription waits for a stream that does not exist yet", "[hub]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  Fill(*store, Stream("other"), 3);
+  SubscriptionQuery query;
+  query.stream = Stream("s", "Order", NewId());
+  Follower follower(*store, query);
+  REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
+  Fill(*store, Stream("s"), 1);  // the same name without the tenant is another stream
+  Fill(*store, *query.stream, 250, 25);
+  Fill(*store, Stream("other"), 1);
+  REQUIRE(follower.AwaitEvents(250));
+  CHECK(Positions(follower.Events()) == Numbers(5, 254));
+  // From history, too, page by page.
+  Follower again(*store, query);
+  REQUIRE(again.AwaitKind(Kind::kCaughtUp));
+  CHECK(Positions(again.Events()) == Numbers(5, 254));
+  CHECK(again.Events().back().version() == 250);
+}
+
+TEST_CASE("A filter that matches nothing still brings checkpoints, in history and live", "[hub]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  Fill(*store, Stream("a"), 500);
+  SubscriptionQuery query;
+  query.filter = TypeFilter("Nothing");
+  query.checkpoint_interval = 20;
+  Follower follower(*store, query);
+  REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
+  CHECK(follower.Messages().back().position == 500);
+  const int before = follower.Count(Kind::kCheckpoint);
+  Fill(*store, Stream("a"), 100, 10);
+  REQUIRE(Eventually([&] { return follower.Messages().back().position == 600; }));
+  CHECK(follower.Count(Kind::kCheckpoint) > before);
+  CHECK(follower.Events().empty());
+  // A match after a long silence still comes.
+  Fill(*store, Stream("n", "Nothing"), 1);
+  REQUIRE(follower.AwaitEvents(1));
+  CHECK(follower.Events()[0].global_position() == 601);
+}
+
+TEST_CASE("A subscriber that falls off the ring is told, catches up and misses nothing", "[hub]") {
+  StoreOptions options = SmallOptions(CreateStoreDatabase());
+  options.hub.ring_bytes_max = 30'000;
+  TestStore store(options);
+  Follower slow(*store, FromEnd(), /*held=*/true);
+  Follower fast(*store, FromEnd());
+  slow.Allow(2);
+  REQUIRE(slow.AwaitKind(Kind::kCaughtUp));
+  REQUIRE(fast.AwaitKind(Kind::kCaughtUp));
+  Fill(*store, Stream("a"), 1000, 20);
+  REQUIRE(fast.AwaitEvents(1000));
+  CHECK(store.Metric("eventstore_ring_bytes") <= 30'000);
+  CHECK(slow.Events().empty());
+  slow.Allow(INT64_MAX);
+  REQUIRE(slow.AwaitEvents(1000));
+  REQUIRE(slow.AwaitKind(Kind::kCaughtUp, 2));
+  CHECK(slow.Count(Kind::kFellBehind) == 1);
+  CHECK(slow.Count(Kind::kCaughtUp) == 2);
+  CHECK(Positions(slow.Events()) == Numbers(1, 1000));
+  CHECK(Positions(fast.Events()) == Numbers(1, 1000));
+  Fill(*store, Stream("a"), 1);
+  REQUIRE(slow.AwaitEvents(1001));
+  CHECK(slow.Count(Kind::kCaughtUp) == 2);
+}
+
+TEST_CASE("A client that takes nothing for too long is dropped as SLOW_CONSUMER", "[hub]") {
+  StoreOptions options = SmallOptions(CreateStoreDatabase());
+  options.hub.stall_timeout_ms = std::chrono::milliseconds(300);
+  TestStore store(options);
+  Follower slow(*store, FromEnd(), /*held=*/true);
+  Follower idle(*store, FromEnd());  // waits for us, which is no stall
+  slow.Allow(1);
+  REQUIRE(idle.AwaitKind(Kind::kCaughtUp));
+  REQUIRE(slow.AwaitEnd());
+  const v1::ErrorInfo detail = DetailOf(slow.Dropped());
+  CHECK(detail.reason() == v1::ERROR_REASON_SLOW_CONSUMER);
+  CHECK(detail.epoch() == 1);
+  CHECK(store.Metric("eventstore_subscribers_dropped_slow_total") == 1);
+  CHECK(idle.End().ok());
+  // Its next request gets the same error.
+  slow.Allow(1);
+  REQUIRE(Eventually([&] { return ReasonOf(slow.End()) == v1::ERROR_REASON_SLOW_CONSUMER; }));
+}
+
+TEST_CASE("Too many subscriptions are OVERLOADED, and a closed one makes room", "[hub][bounds]") {
+  StoreOptions options = SmallOptions(CreateStoreDatabase());
+  options.hub.subscriptions_max = 2;
+  TestStore store(options);
+  Follower one(*store);
+  auto two = std::make_unique<Follower>(*store);
+  const auto refused = store->hub().Subscribe({}, nullptr);
+  const v1::ErrorInfo detail = DetailOf(refused.status());
+  CHECK(detail.reason() == v1::ERROR_REASON_OVERLOADED);
+  CHECK(detail.limit_name() == "hub.subscriptions_max");
+  CHECK(detail.limit() == 2);
+  two.reset();
+  Follower three(*store);
+  CHECK(three.AwaitKind(Kind::kCaughtUp));
+}
+
+TEST_CASE("Closing answers CANCELLED, stopping STORE_UNAVAILABLE", "[hub]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  Follower closed(*store);
+  Follower waiting(*store);
+  Follower busy(*store, {}, /*held=*/true);
+  busy.Allow(1);
+  REQUIRE(closed.AwaitKind(Kind::kCaughtUp));
+  REQUIRE(waiting.AwaitKind(Kind::kCaughtUp));
+  REQUIRE(busy.AwaitKind(Kind::kConfirmed));
+  closed.Close();
+  CHECK(absl::IsCancelled(closed.End()));
+  CHECK(closed.Dropped().ok());
+  store->Drain(In(kPatience));
+  CHECK(ReasonOf(waiting.End()) == v1::ERROR_REASON_STORE_UNAVAILABLE);
+  CHECK(ReasonOf(busy.Dropped()) == v1::ERROR_REASON_STORE_UNAVAILABLE);
+  CHECK(ReasonOf(store->hub().Subscribe({}, nullptr).status()) ==
+        v1::ERROR_REASON_STORE_UNAVAILABLE);
+}
+
+TEST_CASE("Another daemon's commits come by notification, long before the poll", "[hub][daemons]") {
+  const std::string conninfo = CreateStoreDatabase();
+  StoreOptions options = SmallOptions(conninfo);
+  options.hub.poll_interval_ms = std::chrono::minutes(10);
+  TestStore one(options);
+  TestStore two(options);
+  Follower follower(*two, FromEnd());
+  REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
+  for (std::size_t i = 1; i <= 5; ++i) {
+    Fill(*one, Stream("a"), 1);
+    REQUIRE(follower.AwaitEvents(i));
+  }
+  // Mixed with its own, in one order.
+  for (int i = 0; i < 20; ++i) Fill(i % 2 == 0 ? *one : *two, Stream("a"), 3);
+  REQUIRE(follower.AwaitEvents(65));
+  CHECK(Positions(follower.Events()) == Numbers(1, 65));
+}
+
+TEST_CASE("Where notifications are lost, the poll finds the commits", "[hub][daemons]") {
+  const std::string conninfo = CreateStoreDatabase();
+  StoreOptions options = SmallOptions(conninfo);
+  options.hub.poll_interval_ms = std::chrono::milliseconds(100);
+  TestStore store(options);
+  Follower follower(*store, FromEnd());
+  REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
+  const auto sql = Connect(conninfo, "public");
+  // A commit of which nobody tells.
+  Run(*sql,
+      "BEGIN; SELECT FROM log_head FOR UPDATE;"
+      "INSERT INTO streams (stream_key, aggregate_type, aggregate_id, version, first_position,"
+      " last_position, created_at, updated_at) VALUES (9, 'T', 'silent', 1, 1, 1, now(), now());"
+      "INSERT INTO events (global_position, event_id, stream_key, aggregate_id, aggregate_type,"
+      " event_type, version, timestamp, payload)"
+      " VALUES (1, gen_random_uuid(), 9, 'silent', 'T', 'E', 1, now(), '{}');"
+      "UPDATE log_head SET last_position = 1; COMMIT");
+  REQUIRE(follower.AwaitEvents(1));
+  CHECK(follower.Events()[0].stream().aggregate_id() == "silent");
+  // The lane goes on after it.
+  CHECK(Append(*store, Stream("silent", "T"), Exact(1), NewIds(1))->first_position() == 2);
+  REQUIRE(follower.AwaitEvents(2));
+}
+
+TEST_CASE("A lost listener connection is made anew and nothing is missed", "[hub][daemons]") {
+  const std::string conninfo = CreateStoreDatabase();
+  StoreOptions options = SmallOptions(conninfo);
+  options.hub.poll_interval_ms = std::chrono::minutes(10);
+  TestStore one(options);
+  TestStore two(options);
+  Follower follower(*two, FromEnd());
+  REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
+  const auto sql = Connect(conninfo, "public");
+  Run(*sql,
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+      " AND pid <> pg_backend_pid()");
+  Fill(*one, Stream("a"), 5, 1);
+  REQUIRE(follower.AwaitEvents(5));
+  CHECK(Positions(follower.Events()) == Numbers(1, 5));
+  CHECK(two.Metric("eventstore_listener_reconnects_total") >= 1);
+}
+
+}  // namespace
+}  // namespace eventstore::engine
