@@ -1,0 +1,32 @@
+// EventStoreService.ReadAll.
+#ifndef EVENTSTORE_SERVER_RPC_READ_ALL_H_
+#define EVENTSTORE_SERVER_RPC_READ_ALL_H_
+
+#include "server/rpc/stream_call.h"
+
+namespace eventstore::rpc {
+
+// Reads page after page of the store, up to the head of its start. Sends at least one message, so
+// that the client learns the head and how far was looked; a long search that finds nothing tells of
+// its progress now and then.
+class ReadAllCall final : public StreamCall {
+ public:
+  ReadAllCall(CallEnvironment* environment, grpc::CallbackServerContext* context,
+              const Method* method);
+
+ private:
+  absl::Status Prepare(const grpc::ByteBuffer& request) override;
+  void Fetch(Backend* backend) override;
+  void OnPage(engine::AllPage page);
+  // Whether a page may be followed by another: reading must get on, or it would never end.
+  [[nodiscard]] bool MadeProgress(const engine::AllPage& page) const;
+
+  engine::AllPageQuery query_;  // of the next page
+  bool is_first_ = true;
+  std::int64_t head_position_ = 0;
+  int silent_pages_ = 0;
+};
+
+}  // namespace eventstore::rpc
+
+#endif  // EVENTSTORE_SERVER_RPC_READ_ALL_H_
