@@ -1,0 +1,165 @@
+// The configuration keys of a store's parts.
+#include "server/process/config_key_builders.h"
+
+namespace eventstore::process {
+namespace {
+
+std::vector<Key> LimitKeys() {
+  return {
+      IntegerKey("limits.event_bytes_max", EVENTSTORE_FIELD(store.limits.event_bytes_max),
+                 {1 << 10, 64 << 20},
+                 "Most bytes of one event: payload (JSON as the database prints it), names, "
+                 "metadata and tags."),
+      IntegerKey("limits.request_bytes_max", EVENTSTORE_FIELD(store.limits.request_bytes_max),
+                 {1 << 10, 256 << 20}, "Most bytes of one append request."),
+      IntegerKey("limits.request_events_max", EVENTSTORE_FIELD(store.limits.request_events_max),
+                 {1, 100'000}, "Most events of one append request."),
+      IntegerKey("limits.name_bytes_max", EVENTSTORE_FIELD(store.limits.name_bytes_max), {1, 255},
+                 "Most bytes of event_type, aggregate_type, aggregate_id, actor_id, "
+                 "correlation_id, causation_id and content_type."),
+      IntegerKey("limits.tags_max", EVENTSTORE_FIELD(store.limits.tags_max), {0, 1'000},
+                 "Most tags of one event."),
+      IntegerKey("limits.tag_bytes_max", EVENTSTORE_FIELD(store.limits.tag_bytes_max), {1, 1'024},
+                 "Most bytes of one tag."),
+      IntegerKey("limits.metadata_entries_max", EVENTSTORE_FIELD(store.limits.metadata_entries_max),
+                 {0, 10'000}, "Most metadata entries of one event."),
+      IntegerKey("limits.metadata_bytes_max", EVENTSTORE_FIELD(store.limits.metadata_bytes_max),
+                 {0, 1 << 20}, "Most bytes of all metadata keys and values of one event together."),
+      IntegerKey("limits.json_depth_max", EVENTSTORE_FIELD(store.limits.json_depth_max), {1, 1'000},
+                 "Deepest nesting of a JSON payload."),
+      IntegerKey("limits.json_number_digits_max",
+                 EVENTSTORE_FIELD(store.limits.json_number_digits_max), {20, 16'383},
+                 "Most digits of a number in a JSON payload, as the database prints it: 1e400 has "
+                 "401."),
+      IntegerKey("limits.filter_values_max", EVENTSTORE_FIELD(store.limits.filter_values_max),
+                 {1, 10'000}, "Most values in one field of a filter."),
+      IntegerKey("limits.filter_regex_bytes_max",
+                 EVENTSTORE_FIELD(store.limits.filter_regex_bytes_max), {1, 64 << 10},
+                 "Most bytes of a filter's regular expression."),
+      IntegerKey("limits.batch_events_max", EVENTSTORE_FIELD(store.limits.batch_events_max),
+                 {1, 10'000}, "Most events in one message to a reader or subscriber."),
+      IntegerKey("limits.page_size_max", EVENTSTORE_FIELD(store.limits.page_size_max), {1, 10'000},
+                 "Most streams in one page of ListStreams."),
+  };
+}
+
+std::vector<Key> WriterKeys() {
+  return {
+      IntegerKey("writer.queue_appends_max", EVENTSTORE_FIELD(store.writer.queue_appends_max),
+                 {1, 1'000'000}, "Most appends that wait; the next caller gets OVERLOADED."),
+      IntegerKey("writer.queue_bytes_max", EVENTSTORE_FIELD(store.writer.queue_bytes_max),
+                 {1 << 10, 4LL << 30},
+                 "Most bytes of appends that wait; the next caller gets OVERLOADED."),
+      IntegerKey("writer.batch_events_max", EVENTSTORE_FIELD(store.writer.batch_events_max),
+                 {1, 100'000},
+                 "Most events that one transaction writes. An append is never split: a single one "
+                 "may exceed this."),
+      IntegerKey("writer.batch_bytes_max", EVENTSTORE_FIELD(store.writer.batch_bytes_max),
+                 {1 << 10, 256 << 20},
+                 "Most bytes that one transaction writes. A single append may exceed this."),
+      IntegerKey("writer.cache_streams_max", EVENTSTORE_FIELD(store.writer.cache_streams_max),
+                 {1, 100'000'000},
+                 "Most streams whose version is remembered, about 200 bytes each."),
+      IntegerKey("writer.max_wait_ms", EVENTSTORE_FIELD(store.writer.max_wait_ms), {100, 600'000},
+                 "Longest time that an append waits for the database; then it is "
+                 "STORE_UNAVAILABLE. A caller's own deadline may be sooner."),
+      IntegerKey("writer.lock_timeout_ms", EVENTSTORE_FIELD(store.writer.lock_timeout_ms),
+                 {10, 600'000}, "Longest wait for another daemon's commit."),
+      IntegerKey("writer.statement_timeout_ms", EVENTSTORE_FIELD(store.writer.statement_timeout_ms),
+                 {100, 600'000}, "Longest time for one statement of the write lane."),
+      IntegerKey(
+          "writer.idle_in_transaction_timeout_ms",
+          EVENTSTORE_FIELD(store.writer.idle_in_transaction_timeout_ms), {100, 600'000},
+          "After so long the server ends the transaction of a daemon that hangs, which frees "
+          "the store for the others."),
+      IntegerKey("writer.slow_commit_ms", EVENTSTORE_FIELD(store.writer.slow_commit_ms),
+                 {1, 600'000}, "A batch that takes longer is logged as slow."),
+      IntegerKey("writer.foreign_events_max", EVENTSTORE_FIELD(store.writer.foreign_events_max),
+                 {0, 1'000'000},
+                 "After other daemons wrote up to so many events, what is remembered of streams is "
+                 "repaired from them; after more it is forgotten."),
+  };
+}
+
+std::vector<Key> ReaderKeys() {
+  return {
+      IntegerKey("reader.threads", EVENTSTORE_FIELD(store.reader.threads), {1, 256},
+                 "Threads, and so most pages that are read at once."),
+      IntegerKey("reader.queue_requests_max", EVENTSTORE_FIELD(store.reader.queue_requests_max),
+                 {1, 1'000'000},
+                 "Most reads that wait for a thread; the next caller gets OVERLOADED."),
+      IntegerKey("reader.page_events_max", EVENTSTORE_FIELD(store.reader.page_events_max),
+                 {1, 10'000}, "Most events of one page."),
+      IntegerKey("reader.page_bytes_max", EVENTSTORE_FIELD(store.reader.page_bytes_max),
+                 {1 << 10, 64 << 20},
+                 "About the most bytes of one page; it has at least one event."),
+      IntegerKey("reader.window_positions", EVENTSTORE_FIELD(store.reader.window_positions),
+                 {100, 10'000'000}, "Most positions that one page with a filter looks at."),
+      IntegerKey("reader.statement_timeout_ms", EVENTSTORE_FIELD(store.reader.statement_timeout_ms),
+                 {100, 600'000}, "Longest time for one statement."),
+      IntegerKey("reader.max_wait_ms", EVENTSTORE_FIELD(store.reader.max_wait_ms), {100, 600'000},
+                 "Longest time that a page waits for a thread, a connection and its answer "
+                 "together."),
+  };
+}
+
+std::vector<Key> HubKeys() {
+  return {
+      IntegerKey(
+          "hub.ring_bytes_max", EVENTSTORE_FIELD(store.hub.ring_bytes_max), {64 << 10, 16LL << 30},
+          "Most bytes of the newest events that are kept in memory for live subscribers. One "
+          "who falls behind further catches up from the tables."),
+      IntegerKey("hub.subscriptions_max", EVENTSTORE_FIELD(store.hub.subscriptions_max),
+                 {1, 1'000'000}, "Most subscriptions at once; the next caller gets OVERLOADED."),
+      IntegerKey("hub.stall_timeout_ms", EVENTSTORE_FIELD(store.hub.stall_timeout_ms),
+                 {100, 86'400'000},
+                 "A subscriber that takes no message for so long is dropped with SLOW_CONSUMER."),
+      IntegerKey("hub.poll_interval_ms", EVENTSTORE_FIELD(store.hub.poll_interval_ms),
+                 {50, 600'000},
+                 "How often the head is looked up in case another daemon's notification was lost."),
+  };
+}
+
+std::vector<Key> PartitionKeys() {
+  return {
+      IntegerKey("partitions.size_events", EVENTSTORE_FIELD(store.partitions.size_events),
+                 {1'000, 1'000'000'000},
+                 "Events of a new partition; it grows with the rate of writes."),
+      IntegerKey("partitions.size_events_max", EVENTSTORE_FIELD(store.partitions.size_events_max),
+                 {1'000, 100'000'000'000}, "The most events that a new partition grows to."),
+      IntegerKey("partitions.ahead_min", EVENTSTORE_FIELD(store.partitions.ahead_min), {1, 100},
+                 "Partitions that lie ready beyond the one in use, at the least."),
+      SecondsKey("partitions.lead_seconds", EVENTSTORE_FIELD(store.partitions.lead_seconds),
+                 {1, 86'400}, "For how long, at the current rate of writes, partitions lie ready."),
+      IntegerKey("partitions.check_interval_ms",
+                 EVENTSTORE_FIELD(store.partitions.check_interval_ms), {50, 3'600'000},
+                 "How often that is checked; also when the writes come close to the end."),
+      IntegerKey(
+          "partitions.lock_timeout_ms", EVENTSTORE_FIELD(store.partitions.lock_timeout_ms),
+          {1, 60'000},
+          "Longest wait for the lock that attaching a partition takes, in which appends wait "
+          "too; it is tried again later."),
+  };
+}
+
+std::vector<Key> DaemonKeys() {
+  return {
+      IntegerKey("daemon.heartbeat_ms", EVENTSTORE_FIELD(store.daemon.heartbeat_ms), {50, 600'000},
+                 "How often this daemon says that it is alive."),
+      IntegerKey("daemon.expire_ms", EVENTSTORE_FIELD(store.daemon.expire_ms), {100, 3'600'000},
+                 "After such a silence the others count it as gone; several heartbeats."),
+  };
+}
+
+}  // namespace
+
+std::vector<Key> StoreKeys() {
+  std::vector<Key> keys;
+  for (const std::vector<Key>& part :
+       {LimitKeys(), WriterKeys(), ReaderKeys(), HubKeys(), PartitionKeys(), DaemonKeys()}) {
+    keys.insert(keys.end(), part.begin(), part.end());
+  }
+  return keys;
+}
+
+}  // namespace eventstore::process
