@@ -1,0 +1,146 @@
+// bench: the load generator's command.
+#include "client/cli/bench.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "client/cli/commands.h"
+#include "client/cli/failure.h"
+#include "client/cli/retry.h"
+
+namespace eventstore::cli {
+namespace {
+
+// Bounds of the options: typing errors should not eat the machine.
+constexpr int kInFlightMax = 100'000;
+constexpr int kConnectionsMax = 1000;
+constexpr int kSubscribersMax = 10'000;
+constexpr int kEventsPerAppendMax = 100'000;
+constexpr int kPayloadBytesMax = 16 << 20;
+constexpr int kStreamsMax = 100'000'000;
+constexpr double kSecondsMax = 7 * 24 * 3600;
+constexpr double kRateMax = 10'000'000;
+
+std::chrono::milliseconds ToMillis(double seconds) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+}
+
+// Fills streams to read, where the mode needs that, and makes its workload.
+grpc::Status Prepare(const BenchContext& context, std::unique_ptr<Workload>* workload) {
+  const std::string& mode = context.options.mode;
+  if (mode == "append") *workload = MakeAppendWorkload(context);
+  if (mode == "append-stream") *workload = MakeAppendStreamWorkload(context);
+  if (mode == "read-stream") {
+    if (grpc::Status status = FillStreams(context); !status.ok()) return status;
+    *workload = MakeReadStreamWorkload(context);
+  }
+  if (mode == "read-all") {
+    v1::GetHeadResponse head;
+    const auto get_head = [&](grpc::ClientContext* rpc) {
+      return context.session->stub().GetHead(rpc, v1::GetHeadRequest(), &head);
+    };
+    grpc::Status status = Call(context.session, get_head);
+    if (status.ok() && head.position() < context.options.events_per_read) {
+      status = FillStreams(context);
+      if (status.ok()) status = Call(context.session, get_head);
+    }
+    if (!status.ok()) return status;
+    *workload = MakeReadAllWorkload(context, head.position());
+  }
+  return grpc::Status::OK;
+}
+
+int RunBench(const BenchOptions& options, Session* session) {
+  LoadPlan plan;
+  plan.in_flight = options.in_flight;
+  plan.rate = options.rate;
+  plan.warm_up = ToMillis(options.warm_up_s);
+  plan.duration = ToMillis(options.duration_s);
+  LoadDriver driver(plan);
+  Connections connections(session->options, options.connections);
+  EventMaker events(options);
+  const BenchContext context{options, session, &connections, &events, &driver};
+  BenchResult result;
+  grpc::Status status;
+  if (options.mode == "subscribe") {
+    status = RunSubscribeBench(context, &result);
+  } else {
+    std::unique_ptr<Workload> workload;
+    status = Prepare(context, &workload);
+    if (status.ok()) result.load = RunLoad(context, workload.get());
+  }
+  if (!status.ok()) return ReportFailure(FailureOf(status), session);
+  PrintBenchReport(options, result, session);
+  const bool all_failed = result.load.latency.count() == 0 && !result.load.errors.empty();
+  return all_failed ? kExitFailed : kExitOk;
+}
+
+void AddLoadOptions(CLI::App* command, BenchOptions* options) {
+  const auto whole = [command](const char* name, int* value, int min, int max,
+                               const char* description) {
+    command->add_option(name, *value, description)
+        ->check(CLI::Range(min, max))
+        ->capture_default_str();
+  };
+  const auto real = [command](const char* name, double* value, double max,
+                              const char* description) {
+    command->add_option(name, *value, description)
+        ->check(CLI::Range(0.0, max))
+        ->capture_default_str();
+  };
+  whole("--in-flight", &options->in_flight, 1, kInFlightMax, "requests at a time");
+  whole("--connections", &options->connections, 1, kConnectionsMax, "TCP connections");
+  real("--rate", &options->rate, kRateMax,
+       "requests per second to start whether or not earlier ones are done (open loop); latency "
+       "counts from when each was meant to start. 0: as many as --in-flight allows");
+  real("--duration", &options->duration_s, kSecondsMax, "seconds to measure");
+  real("--warm-up", &options->warm_up_s, kSecondsMax, "seconds before that, not counted");
+  whole("--events-per-append", &options->events_per_append, 1, kEventsPerAppendMax,
+        "events in each request (read-stream: in each stream)");
+  whole("--payload-bytes", &options->payload_bytes, 1, kPayloadBytesMax,
+        "size of each payload, random JSON");
+  whole("--streams", &options->streams, 1, kStreamsMax, "streams to append to, or to read");
+  real("--new-streams", &options->new_streams_percent, 100,
+       "percent of appends that go to a stream that is new");
+  whole("--subscribers", &options->subscribers, 1, kSubscribersMax, "subscribe: how many");
+  whole("--events-per-read", &options->events_per_read, 1, kEventsPerAppendMax,
+        "read-all: events in each read");
+}
+
+}  // namespace
+
+LoadResult RunLoad(const BenchContext& context, Workload* workload) {
+  const Interrupt::Callback stop(&context.session->interrupt(),
+                                 [&context] { context.driver->Stop(); });
+  ProgressLine progress(&context.session->console());
+  return context.driver->Run(workload, [&progress](std::string_view text) { progress.Show(text); });
+}
+
+void AddBenchCommand(CLI::App* app, Action* action) {
+  const auto options = std::make_shared<BenchOptions>();
+  CLI::App* const command = app->add_subcommand(
+      "bench",
+      "Load a server and measure. Writes events that stay. Ctrl-C ends it with what it has.");
+  command
+      ->add_option("MODE", options->mode,
+                   "append: unary appends. append-stream: AppendEventsStream, one call per "
+                   "connection. read-stream, read-all: reads. subscribe: appends (--rate 1000 if "
+                   "not given), and how long they take to reach subscribers")
+      ->required()
+      ->check(CLI::IsMember(std::vector<std::string>{"append", "append-stream", "read-stream",
+                                                     "read-all", "subscribe"}));
+  AddLoadOptions(command, options.get());
+  command->add_option("--type", options->aggregate_type, "aggregate type of the streams")
+      ->capture_default_str();
+  command->add_option("--tenant", options->tenant, "tenant of the streams, a UUID");
+  command->callback([=] {
+    constexpr double kDefaultSubscribeRate = 1000;
+    const bool rate_given = command->get_option("--rate")->count() > 0;
+    if (options->mode == "subscribe" && !rate_given) options->rate = kDefaultSubscribeRate;
+    *action = [=](Session& session) { return RunBench(*options, &session); };
+  });
+}
+
+}  // namespace eventstore::cli

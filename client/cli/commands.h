@@ -1,0 +1,32 @@
+// The commands. Each Add... function declares commands with their options; when one of them was
+// given, parsing leaves in `action` what runs it. `app` and `action` must live until then.
+#ifndef EVENTSTORE_CLIENT_CLI_COMMANDS_H_
+#define EVENTSTORE_CLIENT_CLI_COMMANDS_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "client/cli/session.h"
+
+namespace eventstore::cli {
+
+// append
+void AddAppendCommand(CLI::App* app, Action* action);
+// read, read-all
+void AddReadCommands(CLI::App* app, Action* action);
+// subscribe
+void AddSubscribeCommand(CLI::App* app, Action* action);
+// streams, head, info, event, health
+void AddInspectCommands(CLI::App* app, Action* action);
+// bench
+void AddBenchCommand(CLI::App* app, Action* action);
+
+// Adds an option that takes a whole number of at least 0 and hands it to `set`.
+CLI::Option* AddNumber(CLI::App* command, const std::string& name, const std::string& description,
+                       std::function<void(std::int64_t)> set);
+
+}  // namespace eventstore::cli
+
+#endif  // EVENTSTORE_CLIENT_CLI_COMMANDS_H_
