@@ -216,7 +216,8 @@ std::string ReasonOf(const Failure& failure) {
 
 bool IsRetryable(const Failure& failure) {
   return failure.code == grpc::StatusCode::UNAVAILABLE ||
-         failure.code == grpc::StatusCode::RESOURCE_EXHAUSTED;
+         failure.code == grpc::StatusCode::RESOURCE_EXHAUSTED ||
+         failure.code == grpc::StatusCode::CANCELLED;
 }
 
 std::chrono::milliseconds RetryDelayOf(const Failure& failure) {

@@ -32,7 +32,8 @@ struct Failure {
 // name of the gRPC code, such as "DEADLINE_EXCEEDED".
 [[nodiscard]] std::string ReasonOf(const Failure& failure);
 
-// Whether the same request may succeed later: UNAVAILABLE or RESOURCE_EXHAUSTED.
+// Whether the same request may succeed later: UNAVAILABLE, RESOURCE_EXHAUSTED, and CANCELLED, with
+// which a server that stops ends calls. Whoever asks has made sure that the user did not cancel.
 [[nodiscard]] bool IsRetryable(const Failure& failure);
 
 // How long the server asked to wait; zero if it did not.

@@ -35,7 +35,7 @@ grpc::Status CallWithRetries(int retries, Session* session,
     grpc::Status status = rpc(&context);
     if (status.ok()) return status;
     const Failure failure = FailureOf(status);
-    if (!IsRetryable(failure) || tried >= retries) return status;
+    if (session->interrupt().raised() || !IsRetryable(failure) || tried >= retries) return status;
     const std::chrono::milliseconds delay = backoff.Next(failure);
     session->Notice(fmt::format("{}: {}; try {} of {} in {} ms", ReasonOf(failure),
                                 Escape(failure.message), tried + 2, retries + 1, delay.count()));

@@ -10,7 +10,9 @@ int BatchDecider::AddStream(const tables::StreamName& name, const tables::Stream
 }
 
 void BatchDecider::AddKnownEvent(const Uuid& id, const tables::KnownEvent& known) {
-  known_.emplace(id, known);
+  known_.emplace(
+      id, Stored{known.global_position, known.stream_key, known.version, known.created_at_micros});
+  streams_.emplace(known.stream_key, known.stream);
 }
 
 absl::StatusOr<v1::AppendEventsResponse> BatchDecider::Decide(const ValidatedAppend& append,
@@ -31,8 +33,8 @@ absl::StatusOr<v1::AppendEventsResponse> BatchDecider::CheckReplay(const Validat
   std::size_t found = 0;
   std::size_t first_found = 0;
   bool in_order = true;
-  tables::KnownEvent first;
-  tables::KnownEvent last;
+  Stored first;
+  Stored last;
   for (std::size_t i = 0; i < append.event_ids.size(); ++i) {
     const auto known = known_.find(append.event_ids[i]);
     if (known == known_.end()) continue;
@@ -48,11 +50,12 @@ absl::StatusOr<v1::AppendEventsResponse> BatchDecider::CheckReplay(const Validat
   }
   if (found == 0) return response;
   if (found < append.event_ids.size() || !in_order) {
-    const bool same_stream = first.stream_key == slot.row.stream_key;
+    // Where an event of another tenant is must not be told.
+    const v1::StreamId stream = StreamOf(first.stream_key);
+    const bool may_see = stream.tenant_id() == append.request.stream().tenant_id();
     return DuplicateEventId(
-        FormatUuid(append.event_ids[first_found]),
-        same_stream ? &append.request.stream() : nullptr, first.global_position,
-        static_cast<int>(first_found),
+        FormatUuid(append.event_ids[first_found]), may_see ? &stream : nullptr,
+        may_see ? first.global_position : 0, static_cast<int>(first_found),
         found < append.event_ids.size()
             ? "some of the request's events are stored already and others are not; a retry must "
               "repeat a request as it was, and new events need new ids"
@@ -69,6 +72,19 @@ absl::StatusOr<v1::AppendEventsResponse> BatchDecider::CheckReplay(const Validat
     response.add_event_ids(event.event_id());
   }
   return response;
+}
+
+v1::StreamId BatchDecider::StreamOf(std::int64_t stream_key) const {
+  const auto stored = streams_.find(stream_key);
+  if (stored != streams_.end()) return stored->second;
+  v1::StreamId stream;  // else the event is of this batch
+  for (const Slot& slot : slots_) {
+    if (slot.row.stream_key != stream_key) continue;
+    if (slot.name.tenant != kNilUuid) stream.set_tenant_id(FormatUuid(slot.name.tenant));
+    stream.set_aggregate_type(std::string(slot.name.aggregate_type));
+    stream.set_aggregate_id(std::string(slot.name.aggregate_id));
+  }
+  return stream;
 }
 
 absl::Status BatchDecider::CheckVersion(const ValidatedAppend& append, const Slot& slot) const {
@@ -110,8 +126,8 @@ void BatchDecider::Write(const ValidatedAppend& append, Slot* slot,
     row.stream = &append.request.stream();
     row.event = &event;
     row.size_bytes = append.event_bytes[i];
-    known_.emplace(row.event_id, tables::KnownEvent{0, row.global_position, row.stream_key,
-                                                    row.version, created_at_micros_});
+    known_.emplace(row.event_id,
+                   Stored{row.global_position, row.stream_key, row.version, created_at_micros_});
     rows_.push_back(row);
     response->add_event_ids(event.event_id());
   }

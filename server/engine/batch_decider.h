@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eventstore/v1/event_store_service.pb.h"
+
 #include "server/core/ids.h"
 #include "server/core/validation.h"
 #include "server/tables/events_table.h"
@@ -16,9 +17,9 @@
 
 namespace eventstore::engine {
 
-// Decides appends one after the other, against the committed state that it was told of plus what this
-// batch does so far. Order of the checks: replay, then tombstone, then version. What it returns holds
-// only once the batch has committed. Used by one thread.
+// Decides appends one after the other, against the committed state that it was told of plus what
+// this batch does so far. Order of the checks: replay, then tombstone, then version. What it
+// returns holds only once the batch has committed. Used by one thread.
 //
 // Example:
 //   BatchDecider decider(head.position, created_at);
@@ -31,7 +32,8 @@ class BatchDecider {
   BatchDecider(std::int64_t head_position, std::int64_t created_at_micros)
       : position_(head_position), created_at_micros_(created_at_micros) {}
 
-  // A stream that appends of this batch name, as committed. The name's views must outlive this object.
+  // A stream that appends of this batch name, as committed. The name's views must outlive this
+  // object.
   int AddStream(const tables::StreamName& name, const tables::StreamRow& row);
   // A stored event whose id an append of this batch gives.
   void AddKnownEvent(const Uuid& id, const tables::KnownEvent& known);
@@ -57,6 +59,14 @@ class BatchDecider {
   [[nodiscard]] const std::vector<Slot>& slots() const { return slots_; }
 
  private:
+  // Where an event with a known id is.
+  struct Stored {
+    std::int64_t global_position = 0;
+    std::int64_t stream_key = 0;
+    std::int64_t version = 0;
+    std::int64_t created_at_micros = 0;
+  };
+  [[nodiscard]] v1::StreamId StreamOf(std::int64_t stream_key) const;
   // OK with `deduplicated` set if it is a replay, without if all its ids are new.
   [[nodiscard]] absl::StatusOr<v1::AppendEventsResponse> CheckReplay(const ValidatedAppend& append,
                                                                      const Slot& slot) const;
@@ -66,7 +76,8 @@ class BatchDecider {
   std::int64_t position_;
   const std::int64_t created_at_micros_;
   std::vector<Slot> slots_;
-  absl::flat_hash_map<Uuid, tables::KnownEvent> known_;  // stored, and written by this batch
+  absl::flat_hash_map<Uuid, Stored> known_;                  // stored, and written by this batch
+  absl::flat_hash_map<std::int64_t, v1::StreamId> streams_;  // of the events that were stored
   std::vector<tables::NewEventRow> rows_;
 };
 

@@ -8,10 +8,10 @@
 namespace eventstore::engine {
 
 std::shared_ptr<const EventBlock> EventBlock::Make(std::vector<v1::Event> events) {
-  using google::protobuf::io::CodedOutputStream;
   using google::protobuf::internal::WireFormatLite;
-  constexpr std::uint32_t kTag = WireFormatLite::MakeTag(
-      v1::EventBatch::kEventsFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+  using google::protobuf::io::CodedOutputStream;
+  constexpr std::uint32_t kTag = WireFormatLite::MakeTag(v1::EventBatch::kEventsFieldNumber,
+                                                         WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
   std::shared_ptr<EventBlock> block(new EventBlock());
   std::size_t total = 0;
   for (const v1::Event& event : events) {

@@ -13,9 +13,9 @@
 
 namespace eventstore::engine {
 
-// Consecutive or filtered events in the wire format of `EventBatch.events`: each is the field's tag,
-// its length and the event's bytes, so any run of them is a valid part of an EventBatch message.
-// Immutable once made; any thread may read it.
+// Consecutive or filtered events in the wire format of `EventBatch.events`: each is the field's
+// tag, its length and the event's bytes, so any run of them is a valid part of an EventBatch
+// message. Immutable once made; any thread may read it.
 class EventBlock {
  public:
   // Encodes `events`. Then their payloads and metadata are dropped from the copies kept for

@@ -22,8 +22,8 @@
 namespace eventstore::engine {
 
 // One per store. Owns the ring of newest events and a thread that encodes what was committed, fills
-// gaps from the tables, and wakes subscribers. No subscriber can slow the lane or another subscriber.
-// Thread-safe. Locks are taken in the order subscription, hub.
+// gaps from the tables, and wakes subscribers. No subscriber can slow the lane or another
+// subscriber. Thread-safe. Locks are taken in the order subscription, hub.
 class Hub {
  public:
   // `reader` must outlive this object, and Stop() must come before the reader's.
@@ -32,9 +32,10 @@ class Hub {
   Hub(const Hub&) = delete;
   Hub& operator=(const Hub&) = delete;
 
-  // Starts a subscription; its first message will be kConfirmed. `on_dropped` is called at most once,
-  // from the hub's thread, when the client is dropped while it holds a message (SLOW_CONSUMER, or the
-  // hub stops). Errors: OVERLOADED (`hub.subscriptions_max`), STORE_UNAVAILABLE.
+  // Starts a subscription; its first message will be kConfirmed. `on_dropped` is called at most
+  // once, from the hub's thread, when the client is dropped while it holds a message
+  // (SLOW_CONSUMER, or the hub stops). Errors: OVERLOADED (`hub.subscriptions_max`),
+  // STORE_UNAVAILABLE.
   [[nodiscard]] absl::StatusOr<std::shared_ptr<Subscription>> Subscribe(
       SubscriptionQuery query, std::function<void(absl::Status)> on_dropped);
 
@@ -70,7 +71,8 @@ class Hub {
   Ring ring_ ABSL_GUARDED_BY(mutex_);
   std::vector<CommittedBatch> inbox_ ABSL_GUARDED_BY(mutex_);
   std::int64_t inbox_events_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::int64_t head_position_ ABSL_GUARDED_BY(mutex_) = 0;  // newest head known, of the ring's epoch
+  std::int64_t head_position_ ABSL_GUARDED_BY(mutex_) =
+      0;  // newest head known, of the ring's epoch
   bool filling_ ABSL_GUARDED_BY(mutex_) = false;
   bool wake_all_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;

@@ -25,11 +25,11 @@ class Lane {
   // `writer` owns this object.
   Lane(Writer* writer, Uuid daemon_id);
 
-  // Writes a batch and answers every append in it, however often the database goes away meanwhile; what
-  // cannot be written in time is answered with an error.
+  // Writes a batch and answers every append in it, however often the database goes away meanwhile;
+  // what cannot be written in time is answered with an error.
   void Process(Batch batch);
-  // Between batches: notices a lost connection and makes a new one, so that a failover is found (and
-  // readers are told) although nobody writes.
+  // Between batches: notices a lost connection and makes a new one, so that a failover is found
+  // (and readers are told) although nobody writes.
   void Idle();
 
  private:

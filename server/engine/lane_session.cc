@@ -94,7 +94,7 @@ absl::Status LaneSession::SignOn() {
   raised_epoch_ = false;
   const bool same =
       locked.system_identifier == server->system_identifier && locked.timeline == server->timeline;
-  if (!same) {
+  if (!same || raise_epoch_) {
     const bool raise_epoch = locked.system_identifier != 0;
     auto moved =
         tables::RecordServer(*connection_, locked, *server, raise_epoch, RoundTripDeadline());
@@ -104,9 +104,8 @@ absl::Status LaneSession::SignOn() {
       raised_epoch_ = true;
       ++locked.head.epoch;
       spdlog::warn(
-          "store {}: this database server is another one, or on another timeline, than the one "
-          "that "
-          "wrote last; the history may have been rewound, so its epoch is {} from position {} on",
+          "store {}: the history was rewound, or this is another server or timeline than the one "
+          "that wrote last; the epoch is {} from position {} on",
           options_.name, locked.head.epoch, locked.head.position + 1);
     }
   }

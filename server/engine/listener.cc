@@ -76,11 +76,13 @@ void Listener::Committed(std::int64_t epoch, std::int64_t head_position) {
 }
 
 void Listener::SetOtherDaemons(int count) {
-  MutexLock lock(&mutex_);
-  if (other_daemons_ != count) {
+  {
+    MutexLock lock(&mutex_);
+    if (other_daemons_ == count) return;
     spdlog::info("store {}: {} other daemons serve it", options_.name, count);
+    other_daemons_ = count;
   }
-  other_daemons_ = count;
+  Wake();  // what was committed before anybody was counted has not been told
 }
 
 void Listener::ThreadMain() {

@@ -33,8 +33,8 @@ struct WriterOptions {
   std::chrono::milliseconds idle_in_transaction_timeout_ms{5'000};
   // A batch that takes longer is logged as slow.
   std::chrono::milliseconds slow_commit_ms{500};
-  // After another daemon wrote up to this many events, the cache is repaired from them; after more, it
-  // is cleared.
+  // After another daemon wrote up to this many events, the cache is repaired from them; after more,
+  // it is cleared.
   std::int64_t foreign_events_max = 10'000;
 };
 

@@ -1,5 +1,6 @@
 #include "server/engine/partition_planner.h"
 
+#include <absl/strings/str_cat.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -19,6 +20,8 @@ constexpr double kPartitionSeconds = 3600;
 constexpr double kSmoothing = 0.3;
 // How often one call may try again because another daemon was faster.
 constexpr int kRacesMax = 20;
+// The most partitions that one call makes; the next call goes on.
+constexpr int kCreatedMax = 16;
 
 }  // namespace
 
@@ -53,7 +56,8 @@ absl::StatusOr<std::int64_t> PartitionPlanner::Ensure(pg::Connection& connection
                                                       Deadline deadline) {
   MeasureRate(head_position);
   std::int64_t end = 0;
-  for (int races = 0; races < kRacesMax;) {
+  int races = 0;
+  for (int made = 0; races < kRacesMax && made < kCreatedMax;) {
     auto partitions = tables::ReadPartitions(connection, deadline);
     if (!partitions.ok()) return partitions.status();
     const std::int64_t next = head_position + 1;
@@ -65,8 +69,8 @@ absl::StatusOr<std::int64_t> PartitionPlanner::Ensure(pg::Connection& connection
     }
     const bool in_use_exists = end > next;
     if (in_use_exists && ahead >= options_.ahead_min && end - next >= LeadAt(rate_)) return end;
-    const absl::Status created = tables::CreatePartition(
-        connection, end, end + SizeAt(rate_), options_.lock_timeout_ms, deadline);
+    const absl::Status created = tables::CreatePartition(connection, end, end + SizeAt(rate_),
+                                                         options_.lock_timeout_ms, deadline);
     if (absl::IsAborted(created)) {
       ++races;
       continue;
@@ -79,6 +83,15 @@ absl::StatusOr<std::int64_t> PartitionPlanner::Ensure(pg::Connection& connection
     }
     spdlog::info("made the partition of events from position {} to {}", end,
                  end + SizeAt(rate_) - 1);
+    end += SizeAt(rate_);
+    ++made;
+  }
+  // Another daemon's partition shows in the catalog at once; a table that is merely in the way does
+  // not.
+  if (races == kRacesMax && end <= head_position + 1) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("a table named events_p", end,
+                     " exists but is no partition of events: attach it, or drop it"));
   }
   return end;
 }

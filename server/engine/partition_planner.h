@@ -13,8 +13,8 @@
 
 namespace eventstore::engine {
 
-// Size and lead follow the rate of writing: at tens of thousands of events a second a partition of the
-// default size is full in minutes. One thread at a time.
+// Size and lead follow the rate of writing: at tens of thousands of events a second a partition of
+// the default size is full in minutes. One thread at a time.
 class PartitionPlanner {
  public:
   explicit PartitionPlanner(const PartitionOptions& options) : options_(options) {}

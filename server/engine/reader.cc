@@ -105,8 +105,8 @@ absl::StatusOr<StreamPage> ReadStream(const ReaderOptions& options, const Stream
   window.stream = &query.stream;
   window.backwards = query.backwards;
   window.bytes_max = options.page_bytes_max;
-  window.limit = query.limit > 0 ? std::min(query.limit, options.page_events_max)
-                                 : options.page_events_max;
+  window.limit =
+      query.limit > 0 ? std::min(query.limit, options.page_events_max) : options.page_events_max;
   window.from_timestamp_micros = query.from_timestamp_micros;
   window.to_timestamp_micros = query.to_timestamp_micros;
   window.low_position = query.after_position + 1;
@@ -119,7 +119,8 @@ absl::StatusOr<StreamPage> ReadStream(const ReaderOptions& options, const Stream
   const bool times =
       query.from_timestamp_micros.has_value() || query.to_timestamp_micros.has_value();
   const std::int64_t last_version = window.high_version;
-  if (times && !query.backwards && window.high_version - window.low_version >= options.window_positions) {
+  if (times && !query.backwards &&
+      window.high_version - window.low_version >= options.window_positions) {
     window.high_version = window.low_version + options.window_positions - 1;
   }
   auto rows = tables::ReadStreamWindow(connection, window, deadline);
@@ -139,8 +140,8 @@ absl::StatusOr<StreamPage> ReadStream(const ReaderOptions& options, const Stream
   } else if (window.high_version < last_version && window.high_version < page.info.version()) {
     page.next_version = window.high_version + 1;
   }
-  const bool past_the_end = query.backwards ? page.next_version < window.low_version
-                                            : page.next_version > last_version;
+  const bool past_the_end =
+      query.backwards ? page.next_version < window.low_version : page.next_version > last_version;
   if (past_the_end) page.next_version = 0;
   return page;
 }
@@ -236,8 +237,7 @@ absl::Status Reader::Execute(const Task& task) {
     }
     const auto started = Clock::now();
     status = task.work(**lease, task.deadline);
-    metrics_.page_seconds->Observe(
-        std::chrono::duration<double>(Clock::now() - started).count());
+    metrics_.page_seconds->Observe(std::chrono::duration<double>(Clock::now() - started).count());
     const auto error = pg::ErrorOf(status);
     if (!error.has_value() || !error->connection_lost || error->timed_out) break;
   }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "eventstore/v1/event_store_service.pb.h"
+
 #include "server/core/filter.h"
 #include "server/core/mutex.h"
 #include "server/engine/options.h"
@@ -32,10 +33,10 @@ using Done = std::function<void(absl::StatusOr<T>)>;
 
 // A page of one stream's events.
 struct StreamPage {
-  v1::StreamInfo info;             // as of this page's snapshot
-  tables::Head head;               // of the same snapshot
-  std::vector<v1::Event> events;   // in the order asked for
-  std::int64_t next_version = 0;   // where the next page starts; 0: there is none
+  v1::StreamInfo info;            // as of this page's snapshot
+  tables::Head head;              // of the same snapshot
+  std::vector<v1::Event> events;  // in the order asked for
+  std::int64_t next_version = 0;  // where the next page starts; 0: there is none
 };
 
 // Which page of a stream. For the first page fill in what the client asked for; for the next set
@@ -49,15 +50,16 @@ struct StreamPageQuery {
   std::int64_t limit = 0;         // 0: none
   std::optional<std::int64_t> from_timestamp_micros;  // inclusive
   std::optional<std::int64_t> to_timestamp_micros;    // exclusive
-  std::int64_t after_position = 0;  // only events after it
-  std::int64_t end_position = 0;    // nothing beyond it; 0: the page's own head
+  std::int64_t after_position = 0;                    // only events after it
+  std::int64_t end_position = 0;                      // nothing beyond it; 0: the page's own head
 };
 
 // A page of the store's events.
 struct AllPage {
   tables::Head head;              // of the page's own snapshot
   std::vector<v1::Event> events;  // in the order asked for
-  // The last position looked at: up to it (backwards: down to it) everything that matches was given.
+  // The last position looked at: up to it (backwards: down to it) everything that matches was
+  // given.
   std::int64_t position = 0;
   bool at_end = false;  // no further page: the end, or the limit, was reached
 };
@@ -69,14 +71,14 @@ struct AllPageQuery {
   std::int64_t after_position = 0;  // exclusive; 0: from the beginning (backwards: from the end)
   std::int64_t epoch = 0;           // that `after_position` came with; 0: not checked
   std::int64_t limit = 0;           // 0: none
-  std::shared_ptr<const EventFilter> filter;  // null: everything
+  std::shared_ptr<const EventFilter> filter;          // null: everything
   std::optional<std::int64_t> from_timestamp_micros;  // inclusive
   std::optional<std::int64_t> to_timestamp_micros;    // exclusive
   std::int64_t end_position = 0;  // forwards: nothing beyond it; 0: the page's own head
 };
 
-// Owns a few threads and a bounded queue; each page borrows a pooled connection, so no connection is
-// ever pinned to a slow client. Thread-safe: any thread may call it, and no call blocks.
+// Owns a few threads and a bounded queue; each page borrows a pooled connection, so no connection
+// is ever pinned to a slow client. Thread-safe: any thread may call it, and no call blocks.
 //
 // Errors, by `done`: OVERLOADED (queue or pool), STORE_UNAVAILABLE, POSITION_AHEAD, ARCHIVED,
 // NOT_FOUND (GetEvent), DEADLINE_EXCEEDED (a request whose deadline passed while it waited is not
@@ -100,7 +102,8 @@ class Reader {
   // `check_archive`) ARCHIVED.
   void CheckStart(std::int64_t position, std::int64_t epoch, bool check_archive, Deadline deadline,
                   Done<tables::Head> done);
-  // The last position whose `created_at` is before the given time, 0 if there is none, and the head.
+  // The last position whose `created_at` is before the given time, 0 if there is none, and the
+  // head.
   struct PositionAtTime {
     std::int64_t position = 0;
     tables::Head head;

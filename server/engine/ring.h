@@ -11,8 +11,8 @@
 
 namespace eventstore::engine {
 
-// A run of blocks without gaps that ends at the newest event known, bounded in bytes: the oldest blocks
-// leave first. Not thread-safe; the hub guards it.
+// A run of blocks without gaps that ends at the newest event known, bounded in bytes: the oldest
+// blocks leave first. Not thread-safe; the hub guards it.
 class Ring {
  public:
   explicit Ring(std::int64_t bytes_max) : bytes_max_(bytes_max) {}

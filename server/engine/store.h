@@ -21,8 +21,8 @@
 
 namespace eventstore::engine {
 
-// Owns a pool, a lane, a reader, a hub and a listener, and takes them down in order. Nothing in it is
-// a global: several stores live side by side. Thread-safe.
+// Owns a pool, a lane, a reader, a hub and a listener, and takes them down in order. Nothing in it
+// is a global: several stores live side by side. Thread-safe.
 class Store {
  public:
   // Opens a store whose schema is up to date (see Migrator): reads its identity, makes the first
@@ -45,11 +45,12 @@ class Store {
   // Whether the database answers, for health: the lane and the listener are connected.
   [[nodiscard]] bool available() const;
 
-  // One round of upkeep on a pooled connection: this daemon's heartbeat and, if asked for, partitions
-  // ahead. The housekeeper calls it from its own thread, every few seconds and when it is wanted.
+  // One round of upkeep on a pooled connection: this daemon's heartbeat and, if asked for,
+  // partitions ahead. The housekeeper calls it from its own thread, every few seconds and when it
+  // is wanted.
   [[nodiscard]] absl::Status Maintain(Deadline deadline, bool partitions);
-  // `wake` is called from the lane's or the listener's thread when Maintain should run soon. It must not
-  // block.
+  // `wake` is called from the lane's or the listener's thread when Maintain should run soon. It
+  // must not block.
   void OnMaintenanceWanted(std::function<void()> wake);
 
   // Ends subscriptions, empties the lane until `deadline`, and closes connections. Idempotent.

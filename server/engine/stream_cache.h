@@ -13,9 +13,9 @@
 
 namespace eventstore::engine {
 
-// stream -> (key, version), least recently used out first. What it says holds for exactly one (epoch,
-// revision, head) of the store, which the lane compares under the head lock before each use. Used by
-// the lane's thread only.
+// stream -> (key, version), least recently used out first. What it says holds for exactly one
+// (epoch, revision, head) of the store, which the lane compares under the head lock before each
+// use. Used by the lane's thread only.
 class StreamCache {
  public:
   explicit StreamCache(std::int64_t streams_max) : streams_max_(streams_max) {}
@@ -42,7 +42,7 @@ class StreamCache {
   void MakeName(const tables::StreamName& name);
 
   const std::int64_t streams_max_;
-  Entries entries_;  // most recently used first
+  Entries entries_;                                                   // most recently used first
   absl::flat_hash_map<std::string_view, Entries::iterator> by_name_;  // views into the entries
   absl::flat_hash_map<std::int64_t, Entries::iterator> by_key_;
   std::string name_;  // scratch

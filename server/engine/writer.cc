@@ -70,8 +70,8 @@ void Writer::ThreadMain() {
   while (true) {
     Batch batch;
     const bool connected = connected_.load(std::memory_order_relaxed);
-    const Deadline idle = Clock::now() + (connected ? std::chrono::milliseconds(kIdleCheck)
-                                                    : kIdleReconnect);
+    const Deadline idle =
+        Clock::now() + (connected ? std::chrono::milliseconds(kIdleCheck) : kIdleReconnect);
     if (!NextBatch(idle, &batch)) break;
     if (batch.empty()) {
       lane_->Idle();

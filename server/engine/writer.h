@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "eventstore/v1/event_store_service.pb.h"
+
 #include "server/core/mutex.h"
 #include "server/core/validation.h"
 #include "server/engine/options.h"
@@ -61,8 +62,8 @@ class Writer {
   struct Callbacks {
     // On the lane's thread, after each commit and before the next: must not block.
     std::function<void(CommittedBatch)> committed;
-    // On the lane's thread, when the history turned out to be another one (a failover or restore lost
-    // commits) or a stream was changed otherwise: caches of events must be dropped.
+    // On the lane's thread, when the history turned out to be another one (a failover or restore
+    // lost commits) or a stream was changed otherwise: caches of events must be dropped.
     std::function<void(std::int64_t epoch, std::int64_t head_position)> rewound;
     // On the lane's thread, when the positions left in existing partitions get few.
     std::function<void()> partitions_low;
@@ -74,16 +75,16 @@ class Writer {
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
 
-  // Queues an append. `done` is called exactly once: from the lane's thread, or inline when the queue
-  // is full (OVERLOADED) or the lane has stopped (STORE_UNAVAILABLE). A caller whose deadline passes, or
-  // who cancels, before the append is in a batch gets DEADLINE_EXCEEDED or CANCELLED and nothing is
-  // written. Errors: VERSION_CONFLICT, DUPLICATE_EVENT_ID, STREAM_DELETED, STORE_UNAVAILABLE,
-  // INVALID_EVENT (what only PostgreSQL could find).
+  // Queues an append. `done` is called exactly once: from the lane's thread, or inline when the
+  // queue is full (OVERLOADED) or the lane has stopped (STORE_UNAVAILABLE). A caller whose deadline
+  // passes, or who cancels, before the append is in a batch gets DEADLINE_EXCEEDED or CANCELLED and
+  // nothing is written. Errors: VERSION_CONFLICT, DUPLICATE_EVENT_ID, STREAM_DELETED,
+  // STORE_UNAVAILABLE, INVALID_EVENT (what only PostgreSQL could find).
   std::shared_ptr<PendingAppend> Submit(ValidatedAppend append, Deadline deadline,
                                         PendingAppend::Done done);
 
-  // Takes no more appends, and writes those that wait until `deadline`; what is left then fails with
-  // STORE_UNAVAILABLE. Idempotent. The destructor stops at once.
+  // Takes no more appends, and writes those that wait until `deadline`; what is left then fails
+  // with STORE_UNAVAILABLE. Idempotent. The destructor stops at once.
   void Drain(Deadline deadline);
 
   // The position after the last one that has a partition, as the housekeeper found it.
@@ -96,10 +97,11 @@ class Writer {
   friend class Lane;
   using Batch = std::vector<std::shared_ptr<PendingAppend>>;
   void ThreadMain();
-  // Waits for work, but no longer than until `deadline`. False when the lane should end; an empty batch
-  // when there was none.
+  // Waits for work, but no longer than until `deadline`. False when the lane should end; an empty
+  // batch when there was none.
   bool NextBatch(Deadline deadline, Batch* batch);
-  // For the lane: waits, and answers queued appends whose time is over; ends early when draining ends.
+  // For the lane: waits, and answers queued appends whose time is over; ends early when draining
+  // ends.
   void Pause(std::chrono::milliseconds duration);
   // For the lane: whether draining has taken too long and everything left should fail.
   bool GivenUp();

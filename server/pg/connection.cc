@@ -90,6 +90,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOpt
     const Deadline target_deadline = std::min(deadline, now + timeout);
     std::unique_ptr<Connection> connection(new Connection(options));
     connection->connection_.reset(StartConnecting(target, options.application_name));
+    PQsetNoticeReceiver(connection->connection_.get(), &Connection::OnNotice, connection.get());
     bool timed_out = false;
     std::string failure =
         FinishConnecting(connection->connection_.get(), target_deadline, &timed_out);
@@ -114,7 +115,6 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOpt
 
 absl::Status Connection::ApplySettings(Deadline deadline) {
   PGconn* const raw = connection_.get();
-  PQsetNoticeReceiver(raw, &Connection::OnNotice, this);
   if (PQsetnonblocking(raw, 1) != 0) return Lost(PQerrorMessage(raw), "", Outcome::kNotSent);
   cancel_.reset(PQgetCancel(raw));
   server_version_ = PQserverVersion(raw);

@@ -15,7 +15,8 @@
 
 namespace eventstore::process {
 
-// One thread. Looks at everything that can go wrong without anybody calling, and says so. Thread-safe.
+// One thread. Looks at everything that can go wrong without anybody calling, and says so.
+// Thread-safe.
 class Housekeeper {
  public:
   // `registry` and `embedded` (may be null) must outlive this object. `serving` is told, from the

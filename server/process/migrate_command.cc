@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "schema/migrations.h"
+
 #include "server/pg/migrator.h"
 #include "server/telemetry/logging.h"
 

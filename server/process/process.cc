@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <memory>
@@ -26,6 +27,9 @@ namespace eventstore::process {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// How long calls may take to end once the stores have answered everything.
+constexpr std::chrono::seconds kLastCalls{1};
 
 sigset_t EndingSignals() {
   sigset_t signals;
@@ -67,7 +71,8 @@ class Ending {
   void LetTheNextSignalKill() {
     signalfd_siginfo info{};
     pollfd fd{signal_fd_, POLLIN, 0};
-    while (poll(&fd, 1, 0) > 0) [[maybe_unused]] const auto got = read(signal_fd_, &info, sizeof info);
+    while (poll(&fd, 1, 0) > 0)
+      [[maybe_unused]] const auto got = read(signal_fd_, &info, sizeof info);
     const sigset_t signals = EndingSignals();
     pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   }
@@ -86,8 +91,6 @@ absl::StatusOr<std::unique_ptr<EmbeddedPostgres>> StartEmbedded(const Config& co
   auto embedded = EmbeddedPostgres::Start(options);
   if (!embedded.ok()) return embedded.status();
   store->connection.conninfo = (*embedded)->conninfo();
-  spdlog::info("embedded PostgreSQL runs on {} (pid {})", (*embedded)->cluster_dir(),
-               (*embedded)->pid());
   return embedded;
 }
 
@@ -140,16 +143,16 @@ int Serve(const Config& config) {
   const auto wake = [&housekeeper_now] {
     if (Housekeeper* const housekeeper = housekeeper_now.load()) housekeeper->Wake();
   };
-  StoreRegistry registry(
-      store_options, config.database.migrate, &metrics,
-      {[wake](std::shared_ptr<engine::Store> store) {
-         store->OnMaintenanceWanted(wake);
-         wake();
-       },
-       [&ending](absl::Status status) {
-         spdlog::critical("the store cannot be opened: {}", telemetry::MessageOf(status));
-         ending.Fail();
-       }});
+  StoreRegistry registry(store_options, config.database.migrate, &metrics,
+                         {[wake](std::shared_ptr<engine::Store> store) {
+                            store->OnMaintenanceWanted(wake);
+                            wake();
+                          },
+                          [&ending](absl::Status status) {
+                            spdlog::critical("the store cannot be opened: {}",
+                                             telemetry::MessageOf(status));
+                            ending.Fail();
+                          }});
   rpc::EventStoreService service(&registry, store_options.limits, RpcOptionsOf(config), &metrics);
   auto server = rpc::RpcServer::Start(ServerOptionsOf(config), &service);
   if (!server.ok()) return Complain(server.status());
@@ -167,7 +170,8 @@ int Serve(const Config& config) {
   (*server)->SetServing(false);
   service.BeginDrain();
   registry.Drain(deadline);
-  (*server)->Shutdown(deadline);
+  // What is still there is not ours to finish: health watches, and clients that do not read.
+  (*server)->Shutdown(std::min(deadline, Clock::now() + kLastCalls));
   http->reset();
   spdlog::info("stopped");
   return by_signal ? 0 : 1;

@@ -12,12 +12,14 @@ namespace eventstore::process {
 // The program's version, as --version and eventstore_build_info show it.
 [[nodiscard]] const char* Version();
 
-// Blocks the signals that end the daemon in this thread and all that it starts. Call it first in main.
+// Blocks the signals that end the daemon in this thread and all that it starts. Call it first in
+// main.
 void BlockSignals();
 
 // Serves until SIGTERM or SIGINT, then drains: health says NOT_SERVING, streams end with
-// UNAVAILABLE, the lane empties, connections close. A second signal ends the process at once. Returns
-// the exit code: 0 after a clean drain, 1 where something must be mended before a start can succeed.
+// UNAVAILABLE, the lane empties, connections close. A second signal ends the process at once.
+// Returns the exit code: 0 after a clean drain, 1 where something must be mended before a start can
+// succeed.
 [[nodiscard]] int Serve(const Config& config);
 
 // `eventstored migrate`, with --status or --dry-run. Prints to stdout; returns the exit code.

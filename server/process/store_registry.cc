@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "schema/migrations.h"
+
 #include "server/core/errors.h"
 #include "server/pg/errors.h"
 #include "server/pg/migrator.h"

@@ -17,8 +17,8 @@
 
 namespace eventstore::process {
 
-// Owns the daemon's stores: today one, that every tenant shares. A thread brings its schema up to date
-// and opens it, however long the database stays away. Thread-safe.
+// Owns the daemon's stores: today one, that every tenant shares. A thread brings its schema up to
+// date and opens it, however long the database stays away. Thread-safe.
 class StoreRegistry : public engine::StoreDirectory {
  public:
   struct Callbacks {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "eventstore/v1/types.pb.h"
+
 #include "server/pg/codec.h"
 
 // The columns that ParseEvent reads, in its order.
@@ -23,8 +24,7 @@ void ParseEvent(const pg::Result& result, int row, int column, v1::Event* event)
 // Metadata as the JSON object that the column holds, and tags as an array literal for `::text[]`.
 [[nodiscard]] std::string MetadataJson(
     const google::protobuf::Map<std::string, std::string>& metadata);
-[[nodiscard]] std::string TagsLiteral(
-    const google::protobuf::RepeatedPtrField<std::string>& tags);
+[[nodiscard]] std::string TagsLiteral(const google::protobuf::RepeatedPtrField<std::string>& tags);
 
 }  // namespace eventstore::tables
 

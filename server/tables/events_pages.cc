@@ -16,17 +16,17 @@ namespace {
 #define EVENTSTORE_PAGE_HEAD "h.last_position, h.epoch, h.first_position"
 constexpr int kHeadColumns = 3;
 
-// Rows are cut where their sizes add up to the page's bytes; `running` counts up to and including the
-// row, so that the first row always comes.
-#define EVENTSTORE_CUT(ORDER)                                                               \
-  "SELECT " EVENTSTORE_EVENT_COLUMNS ", running FROM (SELECT *, sum(size_bytes) OVER (ORDER BY " \
-  ORDER ") AS running FROM ("
+// Rows are cut where their sizes add up to the page's bytes; `running` counts up to and including
+// the row, so that the first row always comes.
+#define EVENTSTORE_CUT(ORDER)        \
+  "SELECT " EVENTSTORE_EVENT_COLUMNS \
+  ", running FROM (SELECT *, sum(size_bytes) OVER (ORDER BY " ORDER ") AS running FROM ("
 #define EVENTSTORE_END_CUT(BYTES) ") p) w WHERE running - size_bytes < " BYTES
 
-#define EVENTSTORE_ALL_PAGE(ORDER)                                                             \
-  "SELECT " EVENTSTORE_PAGE_HEAD ", e.* FROM log_head h LEFT JOIN LATERAL (" EVENTSTORE_CUT(    \
-      ORDER) "SELECT " EVENTSTORE_EVENT_COLUMNS                                                \
-             ", size_bytes FROM events WHERE global_position >= $1 AND global_position <= $2"  \
+#define EVENTSTORE_ALL_PAGE(ORDER)                                                            \
+  "SELECT " EVENTSTORE_PAGE_HEAD ", e.* FROM log_head h LEFT JOIN LATERAL (" EVENTSTORE_CUT(  \
+      ORDER) "SELECT " EVENTSTORE_EVENT_COLUMNS                                               \
+             ", size_bytes FROM events WHERE global_position >= $1 AND global_position <= $2" \
              " ORDER BY " ORDER " LIMIT $3" EVENTSTORE_END_CUT("$4") ") e ON true"
 
 constexpr pg::Statement kAllForwards{"events_page_forwards",
@@ -36,18 +36,18 @@ constexpr pg::Statement kAllBackwards{"events_page_backwards",
 
 // The streams row bounds the positions, so that only the partitions that hold this stream are
 // probed.
-#define EVENTSTORE_STREAM_PAGE(ORDER, TIMES)                                                    \
-  "WITH s AS MATERIALIZED (SELECT * FROM streams WHERE tenant_id = $1 AND aggregate_type = $2"  \
-  " AND aggregate_id = $3) SELECT " EVENTSTORE_PAGE_HEAD                                        \
-  ", s.stream_key, " EVENTSTORE_STREAM_INFO_COLUMNS                                             \
-  ", e.* FROM log_head h LEFT JOIN s ON true LEFT JOIN LATERAL (" EVENTSTORE_CUT(ORDER)         \
-  "SELECT " EVENTSTORE_EVENT_COLUMNS                                                            \
-  ", size_bytes FROM events WHERE stream_key = s.stream_key"                                    \
-  " AND version >= greatest($4, s.first_version) AND version <= least($5, s.version)"           \
-  " AND global_position >= greatest($9, s.first_position)"                                                   \
-  " AND global_position <= least($6, s.last_position)"                                          \
-  " AND s.deleted_at IS NULL AND NOT s.tombstoned" TIMES " ORDER BY " ORDER                     \
-  " LIMIT $7" EVENTSTORE_END_CUT("$8") ") e ON true"
+#define EVENTSTORE_STREAM_PAGE(ORDER, TIMES)                                                     \
+  "WITH s AS MATERIALIZED (SELECT * FROM streams WHERE tenant_id = $1 AND aggregate_type = $2"   \
+  " AND aggregate_id = $3) SELECT " EVENTSTORE_PAGE_HEAD                                         \
+  ", s.stream_key, " EVENTSTORE_STREAM_INFO_COLUMNS                                              \
+  ", e.* FROM log_head h LEFT JOIN s ON true LEFT JOIN LATERAL (" EVENTSTORE_CUT(                \
+      ORDER) "SELECT " EVENTSTORE_EVENT_COLUMNS                                                  \
+             ", size_bytes FROM events WHERE stream_key = s.stream_key"                          \
+             " AND version >= greatest($4, s.first_version) AND version <= least($5, s.version)" \
+             " AND global_position >= greatest($9, s.first_position)"                            \
+             " AND global_position <= least($6, s.last_position)"                                \
+             " AND s.deleted_at IS NULL AND NOT s.tombstoned" TIMES " ORDER BY " ORDER           \
+             " LIMIT $7" EVENTSTORE_END_CUT("$8") ") e ON true"
 #define EVENTSTORE_STREAM_TIMES " AND timestamp >= $10 AND timestamp < $11"
 
 constexpr pg::Statement kStreamForwards{"stream_page_forwards",
@@ -57,8 +57,7 @@ constexpr pg::Statement kStreamBackwards{"stream_page_backwards",
 constexpr pg::Statement kStreamForwardsTimes{
     "stream_page_forwards_times", EVENTSTORE_STREAM_PAGE("version", EVENTSTORE_STREAM_TIMES)};
 constexpr pg::Statement kStreamBackwardsTimes{
-    "stream_page_backwards_times",
-    EVENTSTORE_STREAM_PAGE("version DESC", EVENTSTORE_STREAM_TIMES)};
+    "stream_page_backwards_times", EVENTSTORE_STREAM_PAGE("version DESC", EVENTSTORE_STREAM_TIMES)};
 
 // The years that a timestamp can have on the wire, as open ends of a time window.
 constexpr std::int64_t kTimeMin = -62'135'596'800'000'000;
@@ -131,9 +130,10 @@ absl::StatusOr<pg::Result> QueryAll(pg::Connection& connection, const AllWindow&
       absl::StrCat("SELECT " EVENTSTORE_PAGE_HEAD
                    ", e.* FROM log_head h LEFT JOIN LATERAL (SELECT " EVENTSTORE_EVENT_COLUMNS
                    ", running FROM (SELECT *, sum(size_bytes) OVER (ORDER BY ",
-                   order, ") AS running FROM (SELECT " EVENTSTORE_EVENT_COLUMNS
-                          ", size_bytes FROM events WHERE global_position >= $1"
-                          " AND global_position <= $2",
+                   order,
+                   ") AS running FROM (SELECT " EVENTSTORE_EVENT_COLUMNS
+                   ", size_bytes FROM events WHERE global_position >= $1"
+                   " AND global_position <= $2",
                    conditions, " ORDER BY ", order, " LIMIT $3",
                    EVENTSTORE_END_CUT("$4") ") e ON true"),
       params, deadline);
@@ -184,9 +184,9 @@ absl::StatusOr<StreamRows> ReadStreamWindow(pg::Connection& connection, const St
     params.Timestamp(window.from_timestamp_micros.value_or(kTimeMin))
         .Timestamp(window.to_timestamp_micros.value_or(kTimeMax));
   }
-  const pg::Statement& statement =
-      window.backwards ? (times ? kStreamBackwardsTimes : kStreamBackwards)
-                       : (times ? kStreamForwardsTimes : kStreamForwards);
+  const pg::Statement& statement = window.backwards
+                                       ? (times ? kStreamBackwardsTimes : kStreamBackwards)
+                                       : (times ? kStreamForwardsTimes : kStreamForwards);
   auto result = connection.Query(statement, params, deadline);
   if (!result.ok()) return result.status();
   if (result->rows() == 0) return absl::FailedPreconditionError("log_head has no row");

@@ -8,12 +8,12 @@ namespace eventstore::tables {
 namespace {
 
 // One array a column, one element an event; the same for writing and for probing.
-#define EVENTSTORE_NEW_EVENTS                                                                   \
-  "unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],"          \
-  " $7::uuid[], $8::text[], $9::bigint[], $10::timestamptz[], $11::jsonb[], $12::bytea[],"      \
+#define EVENTSTORE_NEW_EVENTS                                                                    \
+  "unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],"           \
+  " $7::uuid[], $8::text[], $9::bigint[], $10::timestamptz[], $11::jsonb[], $12::bytea[],"       \
   " $13::text[], $14::text[], $15::text[], $16::jsonb[], $17::int4[], $18::text[], $19::int4[])" \
-  " AS n(global_position, event_id, stream_key, aggregate_id, aggregate_type, event_type,"      \
-  " tenant_id, actor_id, version, timestamp, payload, payload_binary, content_type,"            \
+  " AS n(global_position, event_id, stream_key, aggregate_id, aggregate_type, event_type,"       \
+  " tenant_id, actor_id, version, timestamp, payload, payload_binary, content_type,"             \
   " correlation_id, causation_id, metadata, schema_version, tags, size_bytes)"
 
 constexpr pg::Statement kInsertEvents{
@@ -26,10 +26,10 @@ constexpr pg::Statement kInsertEvents{
     " correlation_id, causation_id, metadata, schema_version, tags::text[], size_bytes, $20"
     " FROM " EVENTSTORE_NEW_EVENTS};
 
-constexpr pg::Statement kProbeEvents{
-    "events_probe",
-    "SELECT count(payload), count(metadata), count(tags::text[]), count(aggregate_id::varchar(255)),"
-    " max($20::timestamptz) FROM " EVENTSTORE_NEW_EVENTS};
+constexpr pg::Statement kProbeEvents{"events_probe",
+                                     "SELECT count(payload), count(metadata), count(tags::text[]), "
+                                     "count(aggregate_id::varchar(255)),"
+                                     " max($20::timestamptz) FROM " EVENTSTORE_NEW_EVENTS};
 
 constexpr pg::Statement kInsertIds{
     "event_ids_insert",
@@ -47,10 +47,13 @@ constexpr pg::Statement kInsertTags{
 // See streams_table.cc for LATERAL with LIMIT.
 constexpr pg::Statement kLookUpIds{
     "event_ids_look_up",
-    "SELECT (n.i - 1)::int4, e.global_position, e.stream_key, e.version, e.created_at"
+    "SELECT (n.i - 1)::int4, e.global_position, e.stream_key, e.version, e.created_at,"
+    " s.tenant_id, s.aggregate_type, s.aggregate_id"
     " FROM unnest($1::uuid[]) WITH ORDINALITY AS n(event_id, i)"
     " CROSS JOIN LATERAL (SELECT global_position, stream_key, version, created_at FROM event_ids"
-    " WHERE event_ids.event_id = n.event_id LIMIT 1) e"};
+    " WHERE event_ids.event_id = n.event_id LIMIT 1) e"
+    " LEFT JOIN LATERAL (SELECT tenant_id, aggregate_type, aggregate_id FROM streams"
+    " WHERE streams.stream_key = e.stream_key LIMIT 1) s ON true"};
 
 constexpr pg::Statement kReadTouched{
     "events_read_touched",
@@ -64,8 +67,8 @@ constexpr pg::Statement kReadEvent{
     " LEFT JOIN LATERAL (SELECT * FROM events WHERE events.global_position = i.global_position"
     " LIMIT 1) e USING (global_position)"};
 
-constexpr pg::Statement kReadCreatedAt{
-    "events_read_created_at", "SELECT created_at FROM events WHERE global_position = $1"};
+constexpr pg::Statement kReadCreatedAt{"events_read_created_at",
+                                       "SELECT created_at FROM events WHERE global_position = $1"};
 
 // Builds the array parameters $1..$20 of EVENTSTORE_NEW_EVENTS.
 class EventArrays {
@@ -115,10 +118,10 @@ class EventArrays {
 
   pg::ArrayWriter positions_{pg::kInt8}, event_ids_{pg::kUuid}, keys_{pg::kInt8},
       aggregate_ids_{pg::kText}, aggregate_types_{pg::kText}, event_types_{pg::kText},
-      tenants_{pg::kUuid}, actors_{pg::kText}, versions_{pg::kInt8},
-      timestamps_{pg::kTimestamptz}, payloads_{pg::kJsonb}, binaries_{pg::kBytea},
-      types_{pg::kText}, correlations_{pg::kText}, causations_{pg::kText}, metadata_{pg::kJsonb},
-      schema_versions_{pg::kInt4}, tags_{pg::kText}, sizes_{pg::kInt4};
+      tenants_{pg::kUuid}, actors_{pg::kText}, versions_{pg::kInt8}, timestamps_{pg::kTimestamptz},
+      payloads_{pg::kJsonb}, binaries_{pg::kBytea}, types_{pg::kText}, correlations_{pg::kText},
+      causations_{pg::kText}, metadata_{pg::kJsonb}, schema_versions_{pg::kInt4}, tags_{pg::kText},
+      sizes_{pg::kInt4};
 };
 
 pg::Params NewEventParams(const std::vector<NewEventRow>& rows, std::int64_t created_at_micros) {
@@ -169,9 +172,17 @@ void AddLookUpEventIds(pg::Pipeline* pipeline, const std::vector<Uuid>& ids) {
 std::vector<KnownEvent> ParseLookUpEventIds(const pg::Result& result) {
   std::vector<KnownEvent> known(static_cast<std::size_t>(result.rows()));
   for (int row = 0; row < result.rows(); ++row) {
-    known[static_cast<std::size_t>(row)] = {result.Int32(row, 0), result.Int64(row, 1),
-                                            result.Int64(row, 2), result.Int64(row, 3),
-                                            result.Timestamp(row, 4)};
+    KnownEvent& event = known[static_cast<std::size_t>(row)];
+    event.index = result.Int32(row, 0);
+    event.global_position = result.Int64(row, 1);
+    event.stream_key = result.Int64(row, 2);
+    event.version = result.Int64(row, 3);
+    event.created_at_micros = result.Timestamp(row, 4);
+    if (result.IsNull(row, 5)) continue;
+    const Uuid tenant = result.Uuid(row, 5);
+    if (tenant != kNilUuid) event.stream.set_tenant_id(FormatUuid(tenant));
+    event.stream.set_aggregate_type(std::string(result.Text(row, 6)));
+    event.stream.set_aggregate_id(std::string(result.Text(row, 7)));
   }
   return known;
 }
@@ -180,8 +191,8 @@ absl::StatusOr<std::vector<TouchedStream>> ReadTouchedStreams(pg::Connection& co
                                                               std::int64_t after_position,
                                                               std::int64_t last_position,
                                                               Deadline deadline) {
-  auto result = connection.Query(
-      kReadTouched, pg::Params().Int64(after_position).Int64(last_position), deadline);
+  auto result = connection.Query(kReadTouched,
+                                 pg::Params().Int64(after_position).Int64(last_position), deadline);
   if (!result.ok()) return result.status();
   std::vector<TouchedStream> touched(static_cast<std::size_t>(result->rows()));
   for (int row = 0; row < result->rows(); ++row) {
@@ -196,7 +207,8 @@ absl::StatusOr<v1::Event> ReadEvent(pg::Connection& connection, const v1::GetEve
   auto result = connection.Query(kReadEvent, pg::Params().Uuid(id), deadline);
   if (!result.ok()) return result.status();
   if (result->rows() == 0) return NotFound("event", request.event_id());
-  // The tenant of an archived event is unknown here, so only a caller that names none is told of it.
+  // The tenant of an archived event is unknown here, so only a caller that names none is told of
+  // it.
   if (result->IsNull(0, 3)) {
     if (!request.tenant_id().empty() || result->Int64(0, 0) >= result->Int64(0, 1)) {
       return NotFound("event", request.event_id());

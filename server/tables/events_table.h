@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "eventstore/v1/event_store_service.pb.h"
+
 #include "server/core/filter.h"
 #include "server/core/ids.h"
 #include "server/core/mutex.h"
@@ -34,8 +35,8 @@ struct NewEventRow {
 void AddInsertEvents(pg::Pipeline* pipeline, const std::vector<NewEventRow>& rows,
                      std::int64_t created_at_micros);
 
-// Whether PostgreSQL takes the data of these events; touches no table. For finding the culprit of a batch
-// that was refused.
+// Whether PostgreSQL takes the data of these events; touches no table. For finding the culprit of a
+// batch that was refused.
 [[nodiscard]] absl::Status ProbeEvents(pg::Connection& connection,
                                        const std::vector<NewEventRow>& rows, Deadline deadline);
 
@@ -46,6 +47,7 @@ struct KnownEvent {
   std::int64_t stream_key = 0;
   std::int64_t version = 0;
   std::int64_t created_at_micros = 0;
+  v1::StreamId stream;
 };
 void AddLookUpEventIds(pg::Pipeline* pipeline, const std::vector<Uuid>& ids);
 [[nodiscard]] std::vector<KnownEvent> ParseLookUpEventIds(const pg::Result& result);
@@ -63,8 +65,8 @@ struct TouchedStream {
                                                   const v1::GetEventRequest& request,
                                                   Deadline deadline);
 
-// Which rows of the events table. Bounds are inclusive; `limit` rows and about `bytes_max` bytes at most
-// (always at least one row where one matches).
+// Which rows of the events table. Bounds are inclusive; `limit` rows and about `bytes_max` bytes at
+// most (always at least one row where one matches).
 struct AllWindow {
   bool backwards = false;
   std::int64_t low = 1;
@@ -80,7 +82,8 @@ struct EventRows {
   std::vector<v1::Event> events;
   // The rows were cut by `limit` or `bytes_max`: what follows the last one was not looked at.
   bool cut = false;
-  std::int64_t last_row_position = 0;  // of the last row that SQL gave, before the regular expression
+  std::int64_t last_row_position =
+      0;  // of the last row that SQL gave, before the regular expression
 };
 [[nodiscard]] absl::StatusOr<EventRows> ReadAllWindow(pg::Connection& connection,
                                                       const AllWindow& window, Deadline deadline);

@@ -122,9 +122,7 @@ void AddLockHead(pg::Pipeline* pipeline, std::string_view ctid) {
   pipeline->Add(kLockHead, pg::Params().Text(ctid));
 }
 
-void AddLockHeadAnywhere(pg::Pipeline* pipeline) {
-  pipeline->Add(kLockHeadAnywhere, pg::Params());
-}
+void AddLockHeadAnywhere(pg::Pipeline* pipeline) { pipeline->Add(kLockHeadAnywhere, pg::Params()); }
 
 bool ParseLockedHead(const pg::Result& result, LockedHead* locked) {
   if (result.rows() != 1) return false;

@@ -27,8 +27,8 @@ struct Head {
 
 [[nodiscard]] absl::StatusOr<Head> ReadHead(pg::Connection& connection, Deadline deadline);
 
-// Refuses a position beyond the end of the history that `epoch` names (POSITION_AHEAD). `epoch` 0: the
-// current one. Reads log_epochs only where `epoch` is another one.
+// Refuses a position beyond the end of the history that `epoch` names (POSITION_AHEAD). `epoch` 0:
+// the current one. Reads log_epochs only where `epoch` is another one.
 [[nodiscard]] absl::Status CheckPosition(pg::Connection& connection, const Head& head,
                                          std::int64_t position, std::int64_t epoch,
                                          Deadline deadline);
@@ -39,8 +39,8 @@ extern const pg::Statement kBegin;
 extern const pg::Statement kCommit;
 extern const pg::Statement kRollback;
 
-// Locks the head: orders commits, across daemons too. `ctid` is where the row was last; no row comes
-// back if it is elsewhere, and then AddLockHeadAnywhere finds it.
+// Locks the head: orders commits, across daemons too. `ctid` is where the row was last; no row
+// comes back if it is elsewhere, and then AddLockHeadAnywhere finds it.
 void AddLockHead(pg::Pipeline* pipeline, std::string_view ctid);
 void AddLockHeadAnywhere(pg::Pipeline* pipeline);
 struct LockedHead {
@@ -68,8 +68,8 @@ struct ServerIdentity {
 };
 [[nodiscard]] absl::StatusOr<ServerIdentity> ReadServerIdentity(pg::Connection& connection,
                                                                 Deadline deadline);
-// In the lane's open transaction, under the head lock: records the server, and raises the epoch where the
-// store was last written on another one. Returns the head's new ctid.
+// In the lane's open transaction, under the head lock: records the server, and raises the epoch
+// where the store was last written on another one. Returns the head's new ctid.
 [[nodiscard]] absl::StatusOr<std::string> RecordServer(pg::Connection& connection,
                                                        const LockedHead& locked,
                                                        const ServerIdentity& server,
@@ -79,14 +79,14 @@ struct ServerIdentity {
 [[nodiscard]] absl::StatusOr<std::vector<std::int64_t>> ReadChangedStreams(
     pg::Connection& connection, std::int64_t revision, Deadline deadline);
 
-// The ledger of batches: makes the daemon's row and returns its ctid, and the last batch it committed
-// (0: none).
+// The ledger of batches: makes the daemon's row and returns its ctid, and the last batch it
+// committed (0: none).
 struct LaneBatch {
   std::string ctid;
   std::int64_t last_batch = 0;
 };
-[[nodiscard]] absl::StatusOr<LaneBatch> OpenLaneBatch(pg::Connection& connection, const Uuid& daemon,
-                                                      Deadline deadline);
+[[nodiscard]] absl::StatusOr<LaneBatch> OpenLaneBatch(pg::Connection& connection,
+                                                      const Uuid& daemon, Deadline deadline);
 // Records a batch in its own transaction; fails if the row is not at `ctid`.
 void AddRecordBatch(pg::Pipeline* pipeline, std::string_view ctid, const Uuid& daemon,
                     std::int64_t batch);

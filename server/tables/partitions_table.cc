@@ -23,13 +23,12 @@ std::string CreateSql(const std::string& name, const std::string& low, const std
       "CREATE TABLE ", name,
       " (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE,"
       " PRIMARY KEY (global_position),"
-      " CONSTRAINT ", name, "_range CHECK (global_position >= ", low,
-      " AND global_position < ", high, "));",
-      "CREATE UNIQUE INDEX ", name, "_stream ON ", name, " (stream_key, version);",
-      "CREATE INDEX ", name, "_aggregate_type ON ", name, " (aggregate_type, global_position);",
-      "CREATE INDEX ", name, "_event_type ON ", name, " (event_type, global_position);",
-      "CREATE INDEX ", name, "_tenant ON ", name,
-      " (tenant_id, global_position) WHERE tenant_id IS NOT NULL;",
+      " CONSTRAINT ",
+      name, "_range CHECK (global_position >= ", low, " AND global_position < ", high, "));",
+      "CREATE UNIQUE INDEX ", name, "_stream ON ", name, " (stream_key, version);", "CREATE INDEX ",
+      name, "_aggregate_type ON ", name, " (aggregate_type, global_position);", "CREATE INDEX ",
+      name, "_event_type ON ", name, " (event_type, global_position);", "CREATE INDEX ", name,
+      "_tenant ON ", name, " (tenant_id, global_position) WHERE tenant_id IS NOT NULL;",
       "CREATE INDEX ", name, "_times ON ", name, " USING brin (timestamp, created_at);");
 }
 
@@ -63,13 +62,13 @@ absl::Status CreatePartition(pg::Connection& connection, std::int64_t first_posi
   const std::string name = absl::StrCat("events_p", first_position);
   const std::string low = absl::StrCat(first_position);
   const std::string high = absl::StrCat(end_position);
-  // One transaction: a table that could not be attached does not stay behind. The parent is locked at
-  // the very end, and for no longer than the attaching takes.
+  // One transaction: a table that could not be attached does not stay behind. The parent is locked
+  // at the very end, and for no longer than the attaching takes.
   absl::Status status = connection.RunScript(
-      absl::StrCat("BEGIN;", CreateSql(name, low, high), "SET LOCAL lock_timeout = ",
-                   lock_timeout.count(), ";", "ALTER TABLE events ATTACH PARTITION ", name,
-                   " FOR VALUES FROM (", low, ") TO (", high, ");", "ALTER TABLE ", name,
-                   " DROP CONSTRAINT ", name, "_range;", "COMMIT;"),
+      absl::StrCat(
+          "BEGIN;", CreateSql(name, low, high), "SET LOCAL lock_timeout = ", lock_timeout.count(),
+          ";", "ALTER TABLE events ATTACH PARTITION ", name, " FOR VALUES FROM (", low, ") TO (",
+          high, ");", "ALTER TABLE ", name, " DROP CONSTRAINT ", name, "_range;", "COMMIT;"),
       deadline);
   if (status.ok()) return status;
   if (connection.usable()) {

@@ -3,12 +3,14 @@
 #define EVENTSTORE_SERVER_TABLES_STREAM_INFO_H_
 
 #include "eventstore/v1/types.pb.h"
+
 #include "server/core/validation.h"
 #include "server/pg/codec.h"
 
 // The columns that ParseStreamInfo reads, of a row with the alias `s`.
-#define EVENTSTORE_STREAM_INFO_COLUMNS \
-  "s.version, s.first_version, s.created_at, s.updated_at, s.deleted_at IS NOT NULL OR s.tombstoned"
+#define EVENTSTORE_STREAM_INFO_COLUMNS                                                   \
+  "s.version, s.first_version, s.created_at, s.updated_at, s.deleted_at IS NOT NULL OR " \
+  "s.tombstoned"
 
 namespace eventstore::tables {
 

@@ -13,8 +13,8 @@
 namespace eventstore::tables {
 namespace {
 
-// LATERAL with LIMIT leaves the planner nothing but a look-up in the unique index per name, whatever
-// the statistics say.
+// LATERAL with LIMIT leaves the planner nothing but a look-up in the unique index per name,
+// whatever the statistics say.
 constexpr pg::Statement kLookUpStreams{
     "streams_look_up",
     "SELECT coalesce(s.stream_key, nextval(pg_get_serial_sequence('streams', 'stream_key'))),"
@@ -49,8 +49,8 @@ constexpr pg::Statement kReadStreamInfo{
     "SELECT " EVENTSTORE_STREAM_INFO_COLUMNS
     " FROM streams s WHERE tenant_id = $1 AND aggregate_type = $2 AND aggregate_id = $3"};
 
-// How many index entries one page of ListStreams looks at: a filter that matches little must not turn
-// a page into a walk over every stream.
+// How many index entries one page of ListStreams looks at: a filter that matches little must not
+// turn a page into a walk over every stream.
 constexpr std::int64_t kListScanRowsMax = 20'000;
 
 // The place after which a page starts: the three parts of the unique index.
@@ -61,9 +61,8 @@ struct PageToken {
 };
 
 std::string EncodePageToken(const PageToken& token) {
-  const std::string raw =
-      absl::StrCat(token.tenant, "\n", token.aggregate_type.size(), "\n", token.aggregate_type,
-                   token.aggregate_id);
+  const std::string raw = absl::StrCat(token.tenant, "\n", token.aggregate_type.size(), "\n",
+                                       token.aggregate_type, token.aggregate_id);
   std::string encoded;
   absl::WebSafeBase64Escape(raw, &encoded);
   return encoded;
@@ -121,11 +120,12 @@ std::string BuildListSql(const v1::ListStreamsRequest& request, const PageToken*
   params->Int64(limit);
   // The newest row looked at always comes back (with its rank), so that the next page can go on.
   return absl::StrCat(
-      "WITH looked AS MATERIALIZED (", inner, "), hits AS MATERIALIZED (SELECT s.* FROM looked s WHERE ",
-      matches, " ORDER BY tenant_id, aggregate_type, aggregate_id LIMIT $", params->size(),
+      "WITH looked AS MATERIALIZED (", inner,
+      "), hits AS MATERIALIZED (SELECT s.* FROM looked s WHERE ", matches,
+      " ORDER BY tenant_id, aggregate_type, aggregate_id LIMIT $", params->size(),
       ") SELECT " EVENTSTORE_STREAM_INFO_COLUMNS
-      ", tenant_id, aggregate_type, aggregate_id, 0 AS part FROM hits s UNION ALL (SELECT "
-      EVENTSTORE_STREAM_INFO_COLUMNS
+      ", tenant_id, aggregate_type, aggregate_id, 0 AS part FROM hits s UNION ALL "
+      "(SELECT " EVENTSTORE_STREAM_INFO_COLUMNS
       ", tenant_id, aggregate_type, aggregate_id, (SELECT count(*)::int FROM looked) AS part FROM"
       " looked s ORDER BY tenant_id DESC, aggregate_type DESC, aggregate_id DESC LIMIT 1)"
       " ORDER BY part, tenant_id, aggregate_type, aggregate_id");
@@ -226,9 +226,8 @@ absl::StatusOr<v1::ListStreamsResponse> ListStreams(pg::Connection& connection,
   const std::int64_t limit = request.page_size();
   pg::Params params;
   // Where the index range is all that is asked for, every row looked at is a hit.
-  const bool exact_range =
-      request.aggregate_id_prefix().empty() &&
-      (request.aggregate_type().empty() || !request.tenant_id().empty());
+  const bool exact_range = request.aggregate_id_prefix().empty() &&
+                           (request.aggregate_type().empty() || !request.tenant_id().empty());
   const std::int64_t scan_rows = exact_range ? limit : kListScanRowsMax;
   const std::string sql = BuildListSql(request, request.page_token().empty() ? nullptr : &after,
                                        limit, scan_rows, &params);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "eventstore/v1/event_store_service.pb.h"
+
 #include "server/core/ids.h"
 #include "server/core/mutex.h"
 #include "server/pg/connection.h"
@@ -46,8 +47,8 @@ struct StreamChange {
   std::int64_t last_position = 0;
 };
 
-// Inserts new streams and moves the versions of old ones. The statement fails if one is not at its old
-// version: the backstop that a partitioned table's unique index cannot be.
+// Inserts new streams and moves the versions of old ones. The statement fails if one is not at its
+// old version: the backstop that a partitioned table's unique index cannot be.
 void AddWriteStreams(pg::Pipeline* pipeline, const std::vector<StreamChange>& changes,
                      std::int64_t created_at_micros);
 

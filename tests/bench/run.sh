@@ -25,7 +25,7 @@ for _ in $(seq 300); do
   read -rt 0.1 <> <(:) || true
 done
 port=$(grep -o 'gRPC on .* (port [0-9]*)' "$work/log" | head -1 | grep -o 'port [0-9]*' | head -1 | cut -d' ' -f2)
-cluster=$(sed -n 's/.*embedded PostgreSQL runs on \(.*\) (pid.*/\1/p' "$work/log" | head -1)
+cluster=$(sed -n 's/.*embedded PostgreSQL runs (pid [0-9]*) in \(.*\)/\1/p' "$work/log" | head -1)
 socket=$(sed -n 5p "$cluster/postmaster.pid")
 export PGHOST=$socket PGUSER=postgres PGPORT=$(sed -n 4p "$cluster/postmaster.pid")
 

@@ -1,7 +1,6 @@
 // The main function of every test program.
 #define CATCH_CONFIG_RUNNER
 #include <catch2/catch.hpp>
-
 #include <csignal>
 #include <cstdlib>
 

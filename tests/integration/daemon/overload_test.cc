@@ -82,7 +82,9 @@ TEST_CASE("AFullWriteQueueIsOverloadedAndWhatWaitsIsWritten") {
 }
 
 TEST_CASE("AWriteQueueThatIsFullOfBytesIsOverloaded") {
-  auto daemon = Daemon::Start({.settings = Patient({{"writer.queue_bytes_max", "1024"}})});
+  auto daemon = Daemon::Start({.settings = Patient({{"writer.queue_bytes_max", "1024"},
+                                                    {"limits.request_bytes_max", "1024"},
+                                                    {"limits.event_bytes_max", "1024"}})});
   LockedHead nobody_commits(daemon->dsn());
   const auto in_lane = daemon->client().Stream("AppendEvents", OneEvent());
   REQUIRE(WaitForBlockedSessions(daemon->dsn(), 1));

@@ -86,7 +86,8 @@ TEST_CASE("AReplayIsKnownAfterARestartAndAHundredThousandLaterEvents") {
 
 TEST_CASE("ARestartOfPostgresIsSurvivedWithoutHelp") {
   auto& server = StoppablePostgres();
-  auto daemon = Daemon::Start({.dsn = CreateDatabase(server)});
+  auto daemon = Daemon::Start({.dsn = CreateDatabase(server),
+                               .settings = {{"writer.max_wait_ms", "2000"}}});
   const auto stream = NewStream();
   MustAppend(daemon->client(), stream, NewEvents(1));
   v1::SubscribeRequest subscribe;
@@ -236,7 +237,10 @@ TEST_CASE("SigtermDrainsAndExitsWithZeroInTime") {
 }
 
 TEST_CASE("WhatIsStuckIsCutOffAtTheDrainTimeout") {
-  auto daemon = Daemon::Start({.settings = {{"server.drain_timeout_ms", "1500"}}});
+  auto daemon = Daemon::Start({.settings = {{"server.drain_timeout_ms", "1500"},
+                                            {"writer.lock_timeout_ms", "600000"},
+                                            {"writer.statement_timeout_ms", "600000"},
+                                            {"writer.max_wait_ms", "600000"}}});
   LockedHead nobody_commits(daemon->dsn());
   const auto stuck =
       daemon->client().Stream("AppendEvents", AppendRequest(NewStream(), Any(), NewEvents(1)));

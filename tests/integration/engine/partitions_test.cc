@@ -23,6 +23,7 @@ StoreOptions TinyPartitions(const std::string& conninfo, std::int64_t size, int 
   options.partitions.size_events = size;
   options.partitions.size_events_max = size;
   options.partitions.ahead_min = ahead;
+  options.partitions.lead_seconds = std::chrono::seconds(0);
   return options;
 }
 
@@ -132,6 +133,30 @@ TEST_CASE("A lock that cannot be had is tried again later while there is room", 
   // Nothing half made stayed behind.
   CHECK(SelectInt(*sql, "SELECT count(*) FROM pg_class WHERE relname ~ '^events_p[0-9]+$'") ==
         static_cast<std::int64_t>(Contiguous(*sql).size()));
+}
+
+TEST_CASE("A burst makes a bounded number of partitions at a time", "[partitions]") {
+  const std::string conninfo = CreateStoreDatabase();
+  StoreOptions options = TinyPartitions(conninfo, 10, 100);
+  TestStore store(options, /*housekeeper=*/false);
+  const auto sql = Connect(conninfo, "public");
+  const std::size_t first = Contiguous(*sql).size();
+  CHECK(first >= 8);
+  CHECK(first <= 32);
+  REQUIRE(Eventually([&] {
+    REQUIRE(store->Maintain(In(kPatience), true).ok());
+    return Contiguous(*sql).size() == 101;
+  }));
+}
+
+TEST_CASE("A table that is in a partition's way is named", "[partitions]") {
+  const std::string conninfo = CreateStoreDatabase();
+  const auto sql = Connect(conninfo, "public");
+  Run(*sql, "CREATE TABLE events_p1 (nothing int)");
+  telemetry::Metrics metrics("test");
+  const auto store = Store::Open(SmallOptions(conninfo), &metrics, In(kPatience));
+  REQUIRE_FALSE(store.ok());
+  CHECK(telemetry::MessageOf(store.status()).find("events_p1") != std::string_view::npos);
 }
 
 TEST_CASE("Running out of partitions is a named error, and asks for upkeep", "[partitions]") {

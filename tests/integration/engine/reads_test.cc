@@ -272,6 +272,7 @@ TEST_CASE("What was archived is said to be, and replays of it are answered still
   options.partitions.size_events = 10;
   options.partitions.size_events_max = 10;
   options.partitions.ahead_min = 5;
+  options.partitions.lead_seconds = std::chrono::seconds(0);
   TestStore store(options);
   const auto ids = NewIds(10);
   Must(Append(*store, Stream("old"), Any(), ids));

@@ -155,6 +155,7 @@ struct Filled {
     options.partitions.size_events = 20;
     options.partitions.size_events_max = 20;
     options.partitions.ahead_min = 1;
+    options.partitions.lead_seconds = std::chrono::seconds(0);
     store = std::make_unique<TestStore>(options);
     for (int i = 0; i < 10; ++i) {
       auto request = Request(Stream("11111111-0000-4000-8000-00000000000" + std::to_string(i % 4),

@@ -50,7 +50,6 @@ class FakeFeed final : public Feed {
     std::function<void()> answer;
     {
       MutexLock lock(&mutex_);
-      ++requests_;
       next_ = std::move(next);
       answer = Match();
     }
@@ -86,9 +85,10 @@ class FakeFeed final : public Feed {
     MutexLock lock(&mutex_);
     return closed_;
   }
-  int requests() {
+  // How many answers the service was given and has begun to write.
+  int taken() {
     MutexLock lock(&mutex_);
-    return requests_;
+    return taken_;
   }
 
  private:
@@ -97,7 +97,11 @@ class FakeFeed final : public Feed {
     auto message =
         std::make_shared<absl::StatusOr<engine::SubscriptionMessage>>(std::move(messages_.front()));
     messages_.erase(messages_.begin());
-    return [next = std::exchange(next_, nullptr), message] { next(std::move(*message)); };
+    return [this, next = std::exchange(next_, nullptr), message] {
+      next(std::move(*message));
+      MutexLock lock(&mutex_);
+      ++taken_;
+    };
   }
 
   const std::string id_ = "0190b2c4-0000-7000-8000-000000000001";
@@ -105,7 +109,7 @@ class FakeFeed final : public Feed {
   engine::Subscription::Next next_ ABSL_GUARDED_BY(mutex_);
   std::vector<absl::StatusOr<engine::SubscriptionMessage>> messages_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  int requests_ ABSL_GUARDED_BY(mutex_) = 0;
+  int taken_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 // Each method does what the test set; unset, the store is away.
@@ -193,6 +197,15 @@ class TestServer {
 
   EventStoreService& service() { return service_; }
   RpcServer& server() { return *server_; }
+  // A client whose transport takes only 64 KiB ahead of its reader: by default gRPC widens that by
+  // what it measures, to several MiB on a busy machine.
+  std::unique_ptr<v1::EventStoreService::Stub> NarrowStub() {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    return v1::EventStoreService::NewStub(
+        grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()),
+                                  grpc::InsecureChannelCredentials(), arguments));
+  }
   // How often a method ended with a code.
   double Count(const std::string& method, grpc::StatusCode code) {
     return metrics.Rpc(method).requests_by_code.at(static_cast<std::size_t>(code))->Value();

@@ -269,14 +269,15 @@ TEST_CASE("A read holds no more than it may read ahead, and a client that stalls
     return page;
   };
   const auto context = NewContext();
-  const auto reader = server.stub->ReadAll(context.get(), {});
+  const auto stub = server.NarrowStub();
+  const auto reader = stub->ReadAll(context.get(), {});
   v1::ReadAllResponse response;
   REQUIRE(reader->Read(&response));
   // The client reads no more; the server gives up on it by itself.
   CHECK(Eventually([&] { return server.InFlight("ReadAll") == 0; }));
   CHECK(server.Count("ReadAll", grpc::StatusCode::ABORTED) == 1);
-  // What the client's and the transport's buffers took (64 KiB windows, a few messages), and ours.
-  CHECK(pages < 60);
+  // Read ahead are 5 pages, one is being written; the rest is what the transports buffer.
+  CHECK(pages < 20);
   while (reader->Read(&response)) {
   }
   CHECK_FALSE(reader->Finish().ok());
