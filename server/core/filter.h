@@ -11,6 +11,7 @@
 #include <unordered_set>
 
 #include "eventstore/v1/types.pb.h"
+
 #include "server/core/limits.h"
 
 namespace eventstore {
@@ -19,8 +20,8 @@ namespace eventstore {
 // MatchesRegex to what comes back; live events go through Matches.
 class EventFilter {
  public:
-  // Checks sizes, UTF-8, the tenant id and the regular expression. `field` is the path to the filter
-  // in the request. Errors: INVALID_REQUEST, TOO_LARGE.
+  // Checks sizes, UTF-8, the tenant id and the regular expression. `field` is the path to the
+  // filter in the request. Errors: INVALID_REQUEST, TOO_LARGE.
   [[nodiscard]] static absl::StatusOr<std::shared_ptr<const EventFilter>> Make(
       const v1::Filter& filter, std::string_view field, const Limits& limits);
 

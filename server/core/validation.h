@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eventstore/v1/event_store_service.pb.h"
+
 #include "server/core/ids.h"
 #include "server/core/limits.h"
 

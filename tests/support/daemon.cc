@@ -164,7 +164,8 @@ void Daemon::Launch() {
   for (const auto& [key, value] : options_.settings) settings[key] = value;
   client_.reset();
   child_ = std::make_unique<Child>(options_.arguments, settings);
-  static const std::regex kPorts(R"(gRPC on .* \(port (\d+)\), metrics and health on .*\(port (\d+)\))");
+  static const std::regex kPorts(
+      R"(gRPC on .* \(port (\d+)\), metrics and health on .*\(port (\d+)\))");
   Eventually(
       [this] {
         const std::string log = Log();

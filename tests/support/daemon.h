@@ -26,7 +26,8 @@ inline constexpr std::chrono::milliseconds kPatience{60'000};
 using Settings = std::map<std::string, std::string>;
 
 struct DaemonOptions {
-  // The database; empty: a new one on the shared server, or an embedded server if `data_dir` is set.
+  // The database; empty: a new one on the shared server, or an embedded server if `data_dir` is
+  // set.
   std::string dsn;
   std::string data_dir;
   Settings settings;

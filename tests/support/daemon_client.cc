@@ -186,8 +186,8 @@ std::unique_ptr<Call> Client::Start(const std::string& method, std::chrono::mill
   return std::unique_ptr<Call>(new Call(std::move(state)));
 }
 
-CallStatus Client::Raw(const std::string& method, const std::string& request,
-                       std::string* response, std::chrono::milliseconds timeout) {
+CallStatus Client::Raw(const std::string& method, const std::string& request, std::string* response,
+                       std::chrono::milliseconds timeout) {
   const std::unique_ptr<Call> call = Start(method, timeout);
   if (call->Write(request)) call->WritesDone();
   if (std::optional<std::string> bytes = call->Read()) *response = *std::move(bytes);

@@ -1,6 +1,6 @@
-// A gRPC client for tests of the daemon, with a deadline on every wait. It speaks by method name and
-// bytes, so that a test can send what no generated client would; the templates below do the typed
-// rest. gRPC's headers stay out of the tests.
+// A gRPC client for tests of the daemon, with a deadline on every wait. It speaks by method name
+// and bytes, so that a test can send what no generated client would; the templates below do the
+// typed rest. gRPC's headers stay out of the tests.
 #ifndef EVENTSTORE_TESTS_SUPPORT_DAEMON_CLIENT_H_
 #define EVENTSTORE_TESTS_SUPPORT_DAEMON_CLIENT_H_
 

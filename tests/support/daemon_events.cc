@@ -194,8 +194,8 @@ bool Subscriber::ReadUntil(v1::SubscribeResponse::MessageCase kind,
 
 void Subscriber::NotePosition(std::int64_t position) {
   if (position < position_) {
-    violation_ += "position " + std::to_string(position) + " after " + std::to_string(position_) +
-                  "; ";
+    violation_ +=
+        "position " + std::to_string(position) + " after " + std::to_string(position_) + "; ";
   }
   position_ = position;
 }

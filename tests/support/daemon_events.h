@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eventstore/v1/event_store_service.pb.h"
+
 #include "tests/support/daemon.h"
 #include "tests/support/postgres.h"
 
@@ -29,7 +30,8 @@ v1::ExpectedVersion Exact(std::int64_t version);
 v1::NewEvent NewEvent(const std::string& type = "OrderPlaced", const std::string& json = "{}");
 std::vector<v1::NewEvent> NewEvents(int count, const std::string& type = "OrderPlaced");
 
-v1::AppendEventsRequest AppendRequest(const v1::StreamId& stream, const v1::ExpectedVersion& expected,
+v1::AppendEventsRequest AppendRequest(const v1::StreamId& stream,
+                                      const v1::ExpectedVersion& expected,
                                       const std::vector<v1::NewEvent>& events);
 CallStatus Append(Client& client, const v1::AppendEventsRequest& request,
                   v1::AppendEventsResponse* response,
@@ -63,8 +65,8 @@ AllRead ReadAll(Client& client, const v1::ReadAllRequest& request);
 v1::GetHeadResponse GetHead(Client& client);
 v1::StreamInfo GetInfo(Client& client, const v1::StreamId& stream);
 
-// A subscription that checks, with every message, what always holds: `confirmed` first and once, positions
-// that never go back, events in order and after the start.
+// A subscription that checks, with every message, what always holds: `confirmed` first and once,
+// positions that never go back, events in order and after the start.
 class Subscriber {
  public:
   Subscriber(Client& client, const v1::SubscribeRequest& request,

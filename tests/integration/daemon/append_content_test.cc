@@ -1,8 +1,7 @@
 // What is stored is what was sent: every field of an event, and appends over one call.
-#include <catch2/catch.hpp>
-
 #include <google/protobuf/util/message_differencer.h>
 
+#include <catch2/catch.hpp>
 #include <map>
 
 #include "tests/support/daemon_events.h"
@@ -15,7 +14,8 @@ namespace {
 Client& Shared() { return SharedDaemon().client(); }
 
 v1::NewEvent FullEvent() {
-  v1::NewEvent event = NewEvent("OrderPlaced", R"({"total": 12.50, "items": ["tea", "Käse 🧀"]})");
+  v1::NewEvent event =
+      NewEvent("OrderPlaced", R"({"total": 12.50, "items": ["tea", "Käse 🧀"]})");
   event.set_content_type("application/json");
   event.mutable_timestamp()->set_seconds(1'600'000'000);
   event.mutable_timestamp()->set_nanos(123'456'000);
@@ -187,8 +187,8 @@ TEST_CASE("PositionsOfOneAppendAreConsecutiveAndDenseOverAppends") {
   }
   // What failed took no position.
   v1::AppendEventsResponse response;
-  CHECK_FALSE(Append(daemon->client(), AppendRequest(NewStream(), Exact(7), NewEvents(1)), &response)
-                  .ok());
+  CHECK_FALSE(
+      Append(daemon->client(), AppendRequest(NewStream(), Exact(7), NewEvents(1)), &response).ok());
   CHECK(MustAppend(daemon->client(), NewStream(), NewEvents(1)).first_position() == position + 1);
 }
 
@@ -243,8 +243,8 @@ TEST_CASE("AppendsToOneStreamOverOneCallKeepTheirOrder") {
     const auto events = NewEvents(1);
     ids.push_back(events[0].event_id());
     // Each relies on the one before it, which has no answer yet.
-    *request.mutable_append() =
-        AppendRequest(stream, i == 1 ? NoStream() : Exact(static_cast<std::int64_t>(i) - 1), events);
+    *request.mutable_append() = AppendRequest(
+        stream, i == 1 ? NoStream() : Exact(static_cast<std::int64_t>(i) - 1), events);
     REQUIRE(call->Write(request.SerializeAsString()));
   }
   call->WritesDone();

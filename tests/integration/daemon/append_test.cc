@@ -1,7 +1,6 @@
 // What the contract says of AppendEvents, one rule a test.
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <set>
 
 #include "tests/support/daemon_events.h"
@@ -291,8 +290,8 @@ TEST_CASE("AnExpiredDeadlineWritesNothing") {
     LockedHead nobody_commits(daemon->dsn());
     AppendEventsResponse response;
     // The first holds the lane; the second's deadline passes in the queue.
-    const auto holder = daemon->client().Stream("AppendEvents",
-                                                AppendRequest(NewStream(), Any(), NewEvents(1)));
+    const auto holder =
+        daemon->client().Stream("AppendEvents", AppendRequest(NewStream(), Any(), NewEvents(1)));
     REQUIRE(WaitForBlockedSessions(daemon->dsn(), 1));
     const CallStatus status = Append(daemon->client(), AppendRequest(stream, Any(), NewEvents(1)),
                                      &response, std::chrono::milliseconds(300));

@@ -1,6 +1,5 @@
 // Every reason that an error can have now, over every kind of call, with its code and its details.
 #include <catch2/catch.hpp>
-
 #include <functional>
 #include <set>
 
@@ -52,9 +51,7 @@ class Scenarios {
     return client.Unary("GetHead", v1::GetHeadRequest(), &response);
   }
 
-  v1::AppendEventsRequest Conflict() {
-    return AppendRequest(NewStream(), Exact(3), NewEvents(1));
-  }
+  v1::AppendEventsRequest Conflict() { return AppendRequest(NewStream(), Exact(3), NewEvents(1)); }
 
   v1::AppendEventsRequest Duplicate() {
     const auto events = NewEvents(1);
@@ -68,11 +65,12 @@ class Scenarios {
     // What deleting a stream for good will write.
     RunSql(SharedDaemon().dsn(),
            "BEGIN; SELECT FROM log_head FOR UPDATE;"
-           "UPDATE streams SET tombstoned = true WHERE aggregate_id = '" + stream.aggregate_id() +
+           "UPDATE streams SET tombstoned = true WHERE aggregate_id = '" +
+               stream.aggregate_id() +
                "'; UPDATE log_head SET revision = revision + 1;"
                "INSERT INTO log_changes (revision, stream_key, kind) SELECT revision, stream_key,"
-               " 'test' FROM log_head, streams WHERE aggregate_id = '" + stream.aggregate_id() +
-               "'; COMMIT");
+               " 'test' FROM log_head, streams WHERE aggregate_id = '" +
+               stream.aggregate_id() + "'; COMMIT");
     return AppendRequest(stream, Any(), NewEvents(1));
   }
 
@@ -97,8 +95,8 @@ class Scenarios {
   // A daemon whose database is not there.
   Client& down() {
     if (down_ == nullptr) {
-      down_ = Daemon::Start({.dsn = "host=127.0.0.1 port=1 user=nobody dbname=none",
-                             .wait_ready = false});
+      down_ = Daemon::Start(
+          {.dsn = "host=127.0.0.1 port=1 user=nobody dbname=none", .wait_ready = false});
     }
     return down_->client();
   }
@@ -109,8 +107,9 @@ class Scenarios {
       archived_ = Daemon::Start();
       archived_events_ = NewEvents(10);
       MustAppend(archived_->client(), archived_stream_, archived_events_);
-      RunSql(archived_->dsn(),
-             "UPDATE log_head SET first_position = 6; DELETE FROM events WHERE global_position < 6");
+      RunSql(
+          archived_->dsn(),
+          "UPDATE log_head SET first_position = 6; DELETE FROM events WHERE global_position < 6");
     }
     return archived_->client();
   }
@@ -245,8 +244,7 @@ std::vector<Case> CasesOfReads(Scenarios& make) {
       {"ARCHIVED GetEvent", archived, Codes::kOutOfRange, [&] { return make.ArchivedEvent(); },
        is_archived},
       {"NOT_FOUND GetEvent", v1::ERROR_REASON_NOT_FOUND, Codes::kNotFound,
-       [&] { return make.Missing(); },
-       [](const auto& info) { return !info.field().empty(); }},
+       [&] { return make.Missing(); }, [](const auto& info) { return !info.field().empty(); }},
   };
 }
 

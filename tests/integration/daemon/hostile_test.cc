@@ -1,8 +1,7 @@
 // Requests that no honest client sends, in the middle of good ones from other clients.
-#include <catch2/catch.hpp>
-
 #include <algorithm>
 #include <atomic>
+#include <catch2/catch.hpp>
 #include <functional>
 #include <thread>
 
@@ -47,11 +46,34 @@ std::string Nested(int depth) {
 
 void AddJson(std::vector<Hostile>* all) {
   const std::vector<std::string> texts = {
-      "", "{", "{\"a\": }", "[1, 2", "nul", "{\"a\": NaN}", "01", "1.", "'text'", "{} {}", "\"\n\"",
-      "\"\\u0000\"", "{\"\\u0000\": 1}", std::string("\"a\0b\"", 5), "\"\\ud800\"", "\"\\udc00\\ud800\"",
-      "\"\xff\xfe\"", "\"\xc0\x80\"", "1e400000", "-1e400000", "[1e131071, 1e131071]", "1e-400000",
-      "1e99999999999999999999", std::string(5000, '9'), Nested(129), Nested(100'000),
-      std::string(300'000, '['), "{\"a\":" + Nested(500) + "}",
+      "",
+      "{",
+      "{\"a\": }",
+      "[1, 2",
+      "nul",
+      "{\"a\": NaN}",
+      "01",
+      "1.",
+      "'text'",
+      "{} {}",
+      "\"\n\"",
+      "\"\\u0000\"",
+      "{\"\\u0000\": 1}",
+      std::string("\"a\0b\"", 5),
+      "\"\\ud800\"",
+      "\"\\udc00\\ud800\"",
+      "\"\xff\xfe\"",
+      "\"\xc0\x80\"",
+      "1e400000",
+      "-1e400000",
+      "[1e131071, 1e131071]",
+      "1e-400000",
+      "1e99999999999999999999",
+      std::string(5000, '9'),
+      Nested(129),
+      Nested(100'000),
+      std::string(300'000, '['),
+      "{\"a\":" + Nested(500) + "}",
   };
   for (const std::string& text : texts) {
     all->push_back({"JSON " + text.substr(0, 30), "AppendEvents",
@@ -80,9 +102,8 @@ void AddTexts(std::vector<Hostile>* all) {
       [](auto* r) { r->mutable_events(0)->set_event_id("not-a-uuid"); });
   add("a tenant that is no UUID", "stream.tenant_id",
       [](auto* r) { r->mutable_stream()->set_tenant_id("'; DROP TABLE events; --"); });
-  add("the nil tenant", "stream.tenant_id", [](auto* r) {
-    r->mutable_stream()->set_tenant_id("00000000-0000-0000-0000-000000000000");
-  });
+  add("the nil tenant", "stream.tenant_id",
+      [](auto* r) { r->mutable_stream()->set_tenant_id("00000000-0000-0000-0000-000000000000"); });
   const auto broken = [&](const std::string& name, const std::string& method,
                           const std::string& bytes, const std::string& field) {
     all->push_back({"no UTF-8: " + name, method, Replaced(bytes, "MARK", "M\xff\xfe\x80"), field});
@@ -139,7 +160,8 @@ void AddOversized(std::vector<Hostile>* all) {
     for (int i = 0; i < 1001; ++i) *r->add_events() = r->events(0);
   });
   add("request", "events", [](auto* r) {
-    for (auto& event : *r->mutable_events()) event.set_payload("\"" + std::string(1'500'000, 'x') + "\"");
+    for (auto& event : *r->mutable_events())
+      event.set_payload("\"" + std::string(1'500'000, 'x') + "\"");
   });
   add("payload", "events[1]", [](auto* r) {
     r->mutable_events(1)->set_payload("\"" + std::string(1'100'000, 'x') + "\"");
@@ -149,8 +171,7 @@ void AddOversized(std::vector<Hostile>* all) {
     for (int i = 0; i < 2000; ++i) numbers += ",1e900";
     r->mutable_events(1)->set_payload(numbers + "]");
   });
-  all->push_back({"oversized message", "AppendEvents",
-                  AppendBytes([](auto* r) {
+  all->push_back({"oversized message", "AppendEvents", AppendBytes([](auto* r) {
                     r->mutable_events(1)->set_payload(std::string(20'000'000, 'x'));
                   }),
                   "", Codes::kResourceExhausted});
@@ -159,7 +180,8 @@ void AddOversized(std::vector<Hostile>* all) {
 void AddNumbers(std::vector<Hostile>* all) {
   const auto add = [&](const std::string& method, const google::protobuf::MessageLite& request,
                        const std::string& field, Codes code = Codes::kInvalidArgument) {
-    all->push_back({method + " with a bad " + field, method, request.SerializeAsString(), field, code});
+    all->push_back(
+        {method + " with a bad " + field, method, request.SerializeAsString(), field, code});
   };
   const auto append = [&](const std::string& field, const Mutate& mutate) {
     all->push_back({"an append with a bad " + field, "AppendEvents", AppendBytes(mutate), field});
@@ -191,8 +213,8 @@ void AddNumbers(std::vector<Hostile>* all) {
   add("ReadAll", all_request, "direction");
   v1::ReadAllRequest ahead;
   ahead.set_after_position(INT64_MAX);
-  all->push_back({"the last position there is", "ReadAll", ahead.SerializeAsString(), "",
-                  Codes::kOutOfRange});
+  all->push_back(
+      {"the last position there is", "ReadAll", ahead.SerializeAsString(), "", Codes::kOutOfRange});
   v1::SubscribeRequest subscribe;
   subscribe.set_max_batch_size(1001);
   add("Subscribe", subscribe, "max_batch_size");
@@ -210,7 +232,8 @@ void AddNumbers(std::vector<Hostile>* all) {
   v1::ListStreamsRequest list;
   list.set_page_size(INT32_MIN);
   add("ListStreams", list, "page_size");
-  for (const std::string method : {"AppendEvents", "ReadStream", "ReadAll", "Subscribe", "GetHead"}) {
+  for (const std::string method :
+       {"AppendEvents", "ReadStream", "ReadAll", "Subscribe", "GetHead"}) {
     all->push_back({"no message for " + method, method, "\x0a\xff\xff\xff\xff\x0f garbage", ""});
   }
 }
@@ -251,7 +274,8 @@ class GoodClient {
   void Step(Client& client, const v1::StreamId& stream) {
     v1::AppendEventsResponse response;
     const auto expected = steps_ == 0 ? NoStream() : Exact(2 * steps_);
-    const CallStatus status = Append(client, AppendRequest(stream, expected, NewEvents(2)), &response);
+    const CallStatus status =
+        Append(client, AppendRequest(stream, expected, NewEvents(2)), &response);
     if (!status.ok()) return Fail(status.Text());
     v1::ReadStreamRequest read;
     *read.mutable_stream() = stream;

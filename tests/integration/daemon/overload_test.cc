@@ -96,8 +96,8 @@ TEST_CASE("AWriteQueueThatIsFullOfBytesIsOverloaded") {
 }
 
 TEST_CASE("AFullReadQueueIsOverloaded") {
-  auto daemon = Daemon::Start({.settings = {{"reader.threads", "1"},
-                                            {"reader.queue_requests_max", "1"}}});
+  auto daemon =
+      Daemon::Start({.settings = {{"reader.threads", "1"}, {"reader.queue_requests_max", "1"}}});
   Client& client = daemon->client();
   std::unique_ptr<Call> reading;
   std::unique_ptr<Call> in_queue;

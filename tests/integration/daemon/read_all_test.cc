@@ -1,7 +1,6 @@
 // What the contract says of ReadAll and of Filter, for reading and for subscribing.
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <map>
 
 #include "tests/support/daemon_events.h"
@@ -30,8 +29,8 @@ class Fixture {
   Client& client() { return daemon_->client(); }
   const std::string& tenant() const { return tenant_; }
 
-  // The names of the events that a filter lets through, in order, joined by spaces. Reading forwards,
-  // backwards, by a subscription of history, and by a live one, must agree.
+  // The names of the events that a filter lets through, in order, joined by spaces. Reading
+  // forwards, backwards, by a subscription of history, and by a live one, must agree.
   std::string Read(const v1::Filter& filter) {
     v1::ReadAllRequest request;
     *request.mutable_filter() = filter;
@@ -95,9 +94,7 @@ Fixture& Store() {
 
 }  // namespace
 
-TEST_CASE("AnEmptyFilterMatchesEverything") {
-  CHECK(Store().Read({}) == "a1 a2 b1 c1 c2 d1");
-}
+TEST_CASE("AnEmptyFilterMatchesEverything") { CHECK(Store().Read({}) == "a1 a2 b1 c1 c2 d1"); }
 
 TEST_CASE("AFilterByAggregateTypes") {
   v1::Filter filter;
@@ -220,8 +217,8 @@ TEST_CASE("ReadAllBackwardsStartsBeforeAPosition") {
 }
 
 TEST_CASE("AFilteredReadOfALongLogIsCompleteOverManyWindows") {
-  auto daemon = Daemon::Start({.settings = {{"reader.window_positions", "100"},
-                                            {"reader.page_events_max", "7"}}});
+  auto daemon = Daemon::Start(
+      {.settings = {{"reader.window_positions", "100"}, {"reader.page_events_max", "7"}}});
   const auto rare = NewStream("Rare");
   std::vector<std::string> ids;
   for (int i = 0; i < 30; ++i) {

@@ -1,7 +1,6 @@
 // What the contract says of ReadStream, and of looking up single things.
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <set>
 
 #include "tests/support/daemon_events.h"
@@ -181,7 +180,8 @@ TEST_CASE("ATimeWindowIsInclusiveAtItsStartAndExclusiveAtItsEnd") {
   auto events = NewEvents(5);
   for (int i = 0; i < 5; ++i) {
     // Not in the order of the versions: the domain's clock is the domain's.
-    events[static_cast<std::size_t>(i)].mutable_timestamp()->set_seconds(1'000'000'000 + (i * 3) % 5);
+    events[static_cast<std::size_t>(i)].mutable_timestamp()->set_seconds(1'000'000'000 +
+                                                                         (i * 3) % 5);
   }
   MustAppend(Shared(), stream, events);  // seconds 0, 3, 1, 4, 2
   auto request = ReadRequest(stream);

@@ -1,7 +1,6 @@
 // What survives: restarts of the daemon and of PostgreSQL, and how the daemon ends.
-#include <catch2/catch.hpp>
-
 #include <atomic>
+#include <catch2/catch.hpp>
 #include <csignal>
 #include <thread>
 
@@ -86,8 +85,8 @@ TEST_CASE("AReplayIsKnownAfterARestartAndAHundredThousandLaterEvents") {
 
 TEST_CASE("ARestartOfPostgresIsSurvivedWithoutHelp") {
   auto& server = StoppablePostgres();
-  auto daemon = Daemon::Start({.dsn = CreateDatabase(server),
-                               .settings = {{"writer.max_wait_ms", "2000"}}});
+  auto daemon =
+      Daemon::Start({.dsn = CreateDatabase(server), .settings = {{"writer.max_wait_ms", "2000"}}});
   const auto stream = NewStream();
   MustAppend(daemon->client(), stream, NewEvents(1));
   v1::SubscribeRequest subscribe;
@@ -97,7 +96,8 @@ TEST_CASE("ARestartOfPostgresIsSurvivedWithoutHelp") {
   REQUIRE(IsServing(*daemon));
   for (const bool immediate : {false, true}) {
     REQUIRE(server.Stop(immediate).ok());
-    CHECK(Eventually([&] { return daemon->client().Health(kService) == "NOT_SERVING"; }, kPatience));
+    CHECK(
+        Eventually([&] { return daemon->client().Health(kService) == "NOT_SERVING"; }, kPatience));
     CHECK(daemon->client().Health() == "NOT_SERVING");
     CHECK(daemon->Get("/health/ready").status == 503);
     CHECK(daemon->Get("/health/live").status == 200);
@@ -204,7 +204,8 @@ TEST_CASE("SigtermDrainsAndExitsWithZeroInTime") {
   REQUIRE(bidi->Read().has_value());
   // A HealthCheckRequest: field 1 is the service's name.
   const std::string service = kService;
-  const std::string health_request = "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
+  const std::string health_request =
+      "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
   const auto watch = daemon->client().Start("/grpc.health.v1.Health/Watch");
   REQUIRE(watch->Write(health_request));
   watch->WritesDone();

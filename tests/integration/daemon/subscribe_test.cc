@@ -1,7 +1,6 @@
 // What the contract says of Subscribe, one rule a test.
-#include <catch2/catch.hpp>
-
 #include <atomic>
+#include <catch2/catch.hpp>
 #include <thread>
 
 #include "tests/support/daemon_events.h"

@@ -1,6 +1,5 @@
 // Several daemons on one store: one order, one truth.
 #include <catch2/catch.hpp>
-
 #include <csignal>
 #include <map>
 #include <set>
@@ -22,9 +21,9 @@ std::vector<std::string> AppendExactly(Client& client, const v1::StreamId& strea
   while (static_cast<int>(ids.size()) < count) {
     const auto events = NewEvents(1);
     v1::AppendEventsResponse response;
-    const CallStatus status = Append(
-        client, AppendRequest(stream, version == 0 ? NoStream() : Exact(version), events),
-        &response);
+    const CallStatus status =
+        Append(client, AppendRequest(stream, version == 0 ? NoStream() : Exact(version), events),
+               &response);
     if (status.ok()) {
       if (response.last_version() != version + 1) return ids;
       version = response.last_version();

@@ -244,6 +244,8 @@ TEST_CASE("A replay returns the first result, whatever it expects and after a re
     CHECK(other.reason() == v1::ERROR_REASON_DUPLICATE_EVENT_ID);
     CHECK(other.event_id() == ids[0]);
     CHECK(other.index() == 0);
+    CHECK(other.stream().aggregate_id() == "s");
+    CHECK(other.position() == first.first_position());
     CHECK(refused(Stream("new"), {ids[2]}).reason() == v1::ERROR_REASON_DUPLICATE_EVENT_ID);
     CHECK(refused(Stream("s"), {ids[1], ids[0]}).reason() == v1::ERROR_REASON_DUPLICATE_EVENT_ID);
     CHECK(refused(Stream("s"), {ids[0], ids[2]}).reason() == v1::ERROR_REASON_DUPLICATE_EVENT_ID);

@@ -64,8 +64,13 @@ struct OneStream {
     slot = decider.AddStream({kNilUuid, "T", "s"}, {7, version, tombstoned});
   }
   // The stored event of a version of this stream, or of another.
-  void Know(int id, std::int64_t version, std::int64_t key = 7) {
-    decider.AddKnownEvent(Id(id), {0, version * 2, key, version, 1000 + version});
+  void Know(int id, std::int64_t version, std::int64_t key = 7, const std::string& name = "s",
+            const std::string& tenant = "") {
+    tables::KnownEvent known{0, version * 2, key, version, 1000 + version, {}};
+    known.stream.set_aggregate_type("T");
+    known.stream.set_aggregate_id(name);
+    known.stream.set_tenant_id(tenant);
+    decider.AddKnownEvent(Id(id), known);
   }
   absl::StatusOr<v1::AppendEventsResponse> Decide(const v1::ExpectedVersion& expected,
                                                   const std::vector<int>& ids) {
@@ -140,25 +145,28 @@ TEST_CASE("A replay is found before the version, whole or as a consecutive part"
 TEST_CASE("Known ids that are no replay are refused, and nothing is written", "[decider]") {
   OneStream stream(9);
   for (int id = 1; id <= 4; ++id) stream.Know(id, 4 + id);
-  stream.Know(21, 1, /*key=*/8);
-  stream.Know(22, 2, /*key=*/8);
+  stream.Know(21, 1, /*key=*/8, "other");
+  stream.Know(22, 2, /*key=*/8, "other");
+  stream.Know(31, 1, /*key=*/9, "secret", "01890a5d-ac96-774b-bcce-b302099a8057");
   struct Case {
     std::vector<int> ids;
-    int blamed;  // index
-    bool here;   // whether the blamed event is in this stream
+    int blamed;          // index
+    std::string stream;  // where the blamed event is; empty: not told
   };
-  for (const Case& c : std::vector<Case>{{{2, 1}, 0, true},         // wrong order
-                                         {{1, 3}, 0, true},         // not consecutive
-                                         {{1, 99}, 0, true},        // mixed with new ones
-                                         {{98, 99, 4}, 2, true},    // new ones first
-                                         {{21, 22}, 0, false},      // another stream's
-                                         {{1, 2, 21}, 0, true}}) {  // of two streams
+  for (const Case& c : std::vector<Case>{{{2, 1}, 0, "s"},         // wrong order
+                                         {{1, 3}, 0, "s"},         // not consecutive
+                                         {{1, 99}, 0, "s"},        // mixed with new ones
+                                         {{98, 99, 4}, 2, "s"},    // new ones first
+                                         {{21, 22}, 0, "other"},   // another stream's
+                                         {{31}, 0, ""},            // another tenant's
+                                         {{1, 2, 21}, 0, "s"}}) {  // of two streams
     const auto answer = stream.Decide(Any(), c.ids);
     const v1::ErrorInfo detail = Detail(answer.status());
     CHECK(detail.reason() == v1::ERROR_REASON_DUPLICATE_EVENT_ID);
     CHECK(detail.index() == c.blamed);
     CHECK(detail.event_id() == FormatUuid(Id(c.ids[static_cast<std::size_t>(c.blamed)])));
-    CHECK(detail.has_stream() == c.here);
+    CHECK(detail.stream().aggregate_id() == c.stream);
+    CHECK((detail.position() != 0) == !c.stream.empty());
   }
   CHECK(stream.decider.rows().empty());
 }
