@@ -80,6 +80,7 @@ void Lane::Idle() {
 
 bool Lane::Connect() {
   writer_->connected_.store(false, std::memory_order_relaxed);
+  if (writer_->GivenUp()) return false;
   const bool first = known_.epoch == 0;
   const absl::Status opened = session_.Open();
   if (!opened.ok()) {

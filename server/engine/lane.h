@@ -17,7 +17,7 @@
 
 namespace eventstore::engine {
 
-// Used by the writer's thread only.
+// Used by the writer's thread only, but for Interrupt.
 class Lane {
  public:
   using Batch = std::vector<std::shared_ptr<PendingAppend>>;
@@ -31,6 +31,8 @@ class Lane {
   // Between batches: notices a lost connection and makes a new one, so that a failover is found
   // (and readers are told) although nobody writes.
   void Idle();
+  // Cancels what the server does for the lane now. Any thread.
+  void Interrupt() { session_.Interrupt(); }
 
  private:
   // What became of one attempt to write a batch.

@@ -67,15 +67,25 @@ Deadline LaneSession::RoundTripDeadline() const {
 }
 
 absl::Status LaneSession::Open() {
-  connection_.reset();
+  Close();
   auto connection =
       pg::Connection::Open(connection_options_, std::chrono::steady_clock::now() +
                                                     options_.connection.connect_timeout * 4);
   if (!connection.ok()) return connection.status();
-  connection_ = std::move(*connection);
+  SetConnection(std::move(*connection));
   absl::Status signed_on = SignOn();
-  if (!signed_on.ok()) connection_.reset();
+  if (!signed_on.ok()) Close();
   return signed_on;
+}
+
+void LaneSession::SetConnection(std::unique_ptr<pg::Connection> connection) {
+  MutexLock lock(&mutex_);
+  connection_ = std::move(connection);
+}
+
+void LaneSession::Interrupt() {
+  MutexLock lock(&mutex_);
+  if (connection_ != nullptr) connection_->Cancel();
 }
 
 absl::Status LaneSession::SignOn() {
@@ -128,7 +138,7 @@ absl::Status LaneSession::SignOn() {
 void LaneSession::Rollback() {
   if (!usable() || !connection_->in_transaction()) return;
   auto rolled_back = connection_->Query(tables::kRollback, {}, RoundTripDeadline());
-  if (!rolled_back.ok()) connection_.reset();
+  if (!rolled_back.ok()) Close();
 }
 
 bool LaneSession::WantsScan() {

@@ -16,7 +16,8 @@
 namespace eventstore::engine {
 
 // Opens the lane's connection with the settings that keep a hung daemon from freezing the store,
-// and checks which server it reached. Used by the lane's thread only.
+// and checks which server it reached. Used by the lane's thread only,
+// but for Interrupt.
 class LaneSession {
  public:
   LaneSession(const StoreOptions& options, Uuid daemon_id);
@@ -25,7 +26,9 @@ class LaneSession {
   // epoch if they differ, and learns the last batch of this daemon that was committed: a commit
   // that still waits (for a replica, say) holds the lock, so the answer is certain.
   [[nodiscard]] absl::Status Open();
-  void Close() { connection_.reset(); }
+  void Close() { SetConnection(nullptr); }
+  // Cancels what the server does for the lane now. Any thread.
+  void Interrupt();
   // The lane found the history rewound on the same server.
   void RaiseEpochAtNextOpen() { raise_epoch_ = true; }
   [[nodiscard]] bool usable() const { return connection_ != nullptr && connection_->usable(); }
@@ -51,10 +54,13 @@ class LaneSession {
 
  private:
   [[nodiscard]] absl::Status SignOn();
+  void SetConnection(std::unique_ptr<pg::Connection> connection);
 
   const StoreOptions& options_;
   const Uuid daemon_id_;
   pg::ConnectionOptions connection_options_;
+  // Changed by the lane's thread only, under the mutex, so that Interrupt finds it alive.
+  Mutex mutex_;
   std::unique_ptr<pg::Connection> connection_;
   tables::Head head_at_open_;
   std::int64_t last_batch_at_open_ = 0;

@@ -15,6 +15,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Between two tries to cancel statements when the reader stops.
+constexpr std::chrono::milliseconds kCancelPause{100};
+
 // The first page of a backwards read from the end has to learn where the end is.
 absl::StatusOr<std::int64_t> BackwardsFrom(pg::Connection& connection, const AllPageQuery& query,
                                            Deadline deadline) {
@@ -165,6 +168,13 @@ void Reader::Stop() {
     not_empty_.NotifyAll();
   }
   for (Task& task : left) task.finish(StoreUnavailable("the server is shutting down"));
+  // Statements under way are cancelled, again and again because a thread may just be between two.
+  while (true) {
+    MutexLock lock(&mutex_);
+    if (reading_.empty()) break;
+    for (pg::Connection* const connection : reading_) connection->Cancel();
+    not_empty_.WaitUntil(&mutex_, Clock::now() + kCancelPause);
+  }
   for (std::thread& thread : threads_) {
     if (thread.joinable()) thread.join();
   }
@@ -236,7 +246,7 @@ absl::Status Reader::Execute(const Task& task) {
       break;
     }
     const auto started = Clock::now();
-    status = task.work(**lease, task.deadline);
+    status = RunWork(task, lease->get());
     metrics_.page_seconds->Observe(std::chrono::duration<double>(Clock::now() - started).count());
     const auto error = pg::ErrorOf(status);
     if (!error.has_value() || !error->connection_lost || error->timed_out) break;
@@ -248,6 +258,19 @@ absl::Status Reader::Execute(const Task& task) {
     return StoreUnavailable("the read waited too long");
   }
   return ToStoreError(status);
+}
+
+absl::Status Reader::RunWork(const Task& task, pg::Connection* connection) {
+  {
+    MutexLock lock(&mutex_);
+    if (stopped_) return StoreUnavailable("the server is shutting down");
+    reading_.insert(connection);
+  }
+  absl::Status status = task.work(*connection, task.deadline);
+  MutexLock lock(&mutex_);
+  reading_.erase(connection);
+  if (stopped_) not_empty_.NotifyAll();
+  return status;
 }
 
 void Reader::ReadStreamPage(StreamPageQuery query, Deadline deadline, Done<StreamPage> done) {

@@ -2,6 +2,7 @@
 #ifndef EVENTSTORE_SERVER_ENGINE_READER_H_
 #define EVENTSTORE_SERVER_ENGINE_READER_H_
 
+#include <absl/container/flat_hash_set.h>
 #include <absl/status/statusor.h>
 
 #include <atomic>
@@ -128,6 +129,8 @@ class Reader {
   void Enqueue(Task task);
   void ThreadMain();
   absl::Status Execute(const Task& task);
+  // Runs the task's work so that Stop can cancel it.
+  absl::Status RunWork(const Task& task, pg::Connection* connection);
 
   const ReaderOptions options_;
   pg::Pool* const pool_;
@@ -136,6 +139,7 @@ class Reader {
   CondVar not_empty_;
   std::deque<Task> queue_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::flat_hash_set<pg::Connection*> reading_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_;
 };
 

@@ -38,6 +38,7 @@ void Subscription::RequestNext(Next next) {
     MutexLock lock(&mutex_);
     waiting_ = std::move(next);
     taken_since_ = Deadline::max();
+    taken_position_ = given_position_;
   }
   Pump();
 }
@@ -54,6 +55,7 @@ void Subscription::Pump() {
     if (message.has_value()) {
       next = std::exchange(waiting_, nullptr);
       taken_since_ = Clock::now();
+      if (message->ok()) given_position_ = (*message)->position;
     }
   }
   if (next) next(std::move(*message));
@@ -211,6 +213,7 @@ void Subscription::OnStarted(absl::StatusOr<tables::Head> head, std::int64_t pos
       state_ = State::kCatchingUp;
       position_ = position;
       told_position_ = position;
+      taken_position_ = position;
       epoch_ = head->epoch;
       start_head_ = head->position;
       ready_.push_back(Tell(Kind::kConfirmed));
@@ -364,7 +367,7 @@ void Subscription::DropSlow(std::chrono::milliseconds limit) {
   absl::Status status;
   {
     MutexLock lock(&mutex_);
-    status = SlowConsumer(told_position_, epoch_, limit);
+    status = SlowConsumer(taken_position_, epoch_, limit);
   }
   End(status);
 }

@@ -136,6 +136,9 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   // Last version seen of the stream that it follows, so that a page of it starts there.
   std::int64_t stream_version_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t told_position_ ABSL_GUARDED_BY(mutex_) = 0;  // last position in a message
+  // The message that the client was given last, and the last one that it has taken.
+  std::int64_t given_position_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::int64_t taken_position_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t start_head_ ABSL_GUARDED_BY(mutex_) = 0;  // history to have before "caught up"
   std::deque<SubscriptionMessage> ready_ ABSL_GUARDED_BY(mutex_);

@@ -14,6 +14,8 @@ using Clock = std::chrono::steady_clock;
 // How often an idle lane looks whether its connection is alive, and tries to get one back.
 constexpr std::chrono::seconds kIdleCheck{5};
 constexpr std::chrono::milliseconds kIdleReconnect{500};
+// Between two tries to interrupt a lane that should have ended.
+constexpr std::chrono::milliseconds kInterruptPause{100};
 
 }  // namespace
 
@@ -80,6 +82,9 @@ void Writer::ThreadMain() {
     }
   }
   FailQueue(StoreUnavailable("the server is shutting down"));
+  MutexLock lock(&mutex_);
+  finished_ = true;
+  changed_.NotifyAll();
 }
 
 bool Writer::NextBatch(Deadline deadline, Batch* batch) {
@@ -170,8 +175,21 @@ void Writer::Drain(Deadline deadline) {
     drain_deadline_ = std::min(drain_deadline_, deadline);
     changed_.NotifyAll();
   }
+  // Time is up: a statement that waits (for another daemon's lock, say) is cancelled, again and
+  // again because the lane may just be between two. A commit that this hits is in doubt, and its
+  // callers are told that a retry is safe.
+  for (Deadline until = deadline; !Finished(until); until = Clock::now() + kInterruptPause) {
+    lane_->Interrupt();
+  }
   if (thread_.joinable()) thread_.join();
   connected_.store(false, std::memory_order_relaxed);
+}
+
+bool Writer::Finished(Deadline wait_until) {
+  MutexLock lock(&mutex_);
+  while (!finished_ && changed_.WaitUntil(&mutex_, wait_until)) {
+  }
+  return finished_;
 }
 
 void Writer::SetPartitionEnd(std::int64_t end_position) {

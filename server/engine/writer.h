@@ -105,6 +105,8 @@ class Writer {
   void Pause(std::chrono::milliseconds duration);
   // For the lane: whether draining has taken too long and everything left should fail.
   bool GivenUp();
+  // Whether the thread has ended, or ends until then.
+  bool Finished(Deadline wait_until);
   // For the lane: why an append should not be written any more; OK if it should.
   [[nodiscard]] absl::Status ExpiryOf(const PendingAppend& append, Deadline now) const;
   void FailQueue(const absl::Status& status);
@@ -123,6 +125,7 @@ class Writer {
   std::int64_t queue_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   Deadline drain_deadline_ ABSL_GUARDED_BY(mutex_) = Deadline::max();
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 
