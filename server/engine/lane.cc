@@ -311,6 +311,7 @@ Lane::Attempt Lane::Commit(const Batch& batch, Decided decided) {
   session_.batch_ctid = tables::ParseCtid(outcome.results[count - 3]);
   session_.head_ctid = tables::ParseCtid(outcome.results[count - 2]);
   known_.position = decider.last_position();
+  no_partition_since_ = Deadline::max();
   known_.created_at_micros = decider.created_at_micros();
   for (const BatchDecider::Slot& slot : decider.slots()) {
     if (slot.row.version > 0) cache_.Put(slot.name, slot.row);

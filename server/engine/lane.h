@@ -93,6 +93,7 @@ class Lane {
   absl::Status refusal_;
   bool probe_found_ = false;
   int guard_failures_ = 0;
+  Deadline no_partition_since_ = Deadline::max();
   std::int64_t partitions_asked_at_ = -1;
   std::chrono::steady_clock::time_point next_complaint_{};
 };

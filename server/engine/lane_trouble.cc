@@ -18,6 +18,8 @@ namespace {
 // How often the guards may find the cache wrong for one batch before it is given up. Each time the
 // cache is cleared, so a further failure means that the tables themselves contradict each other.
 constexpr int kGuardFailuresMax = 3;
+// How long a batch waits for the partition that it needs.
+constexpr std::chrono::milliseconds kPartitionPatience{2'000};
 // The longest time to look for the append that a batch was refused for.
 constexpr std::chrono::seconds kProbeTime{10};
 
@@ -64,6 +66,13 @@ Lane::Attempt Lane::Classify(const absl::Status& status, bool commit_sent) {
   refusal_ = status;
   if (sqlstate == "23514" && error->constraint.empty()) {
     writer_->callbacks_.partitions_low();
+    // A burst may outrun the housekeeper, who is at it now.
+    const auto now = std::chrono::steady_clock::now();
+    no_partition_since_ = std::min(no_partition_since_, now);
+    const std::chrono::milliseconds patience =
+        std::min(kPartitionPatience, writer_->options_.writer.max_wait_ms / 2);
+    if (now - no_partition_since_ < patience) return Attempt::kRetry;
+    no_partition_since_ = Deadline::max();
     refusal_ = StoreUnavailable(
         "no partition of the events table is ready for the next positions; the daemon's log says "
         "why "
