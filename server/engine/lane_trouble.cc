@@ -75,8 +75,7 @@ Lane::Attempt Lane::Classify(const absl::Status& status, bool commit_sent) {
     no_partition_since_ = Deadline::max();
     refusal_ = StoreUnavailable(
         "no partition of the events table is ready for the next positions; the daemon's log says "
-        "why "
-        "none could be made");
+        "why none could be made");
     return Attempt::kRefused;
   }
   if (sqlstate == "25006") {  // a standby: another host may be the primary by now
