@@ -1,38 +1,53 @@
-// The lane's work on its connection: one batch after the other, exactly once.
+// The lane's work: one batch after the other, each written exactly once.
 #ifndef EVENTSTORE_SERVER_ENGINE_LANE_H_
 #define EVENTSTORE_SERVER_ENGINE_LANE_H_
 
+#include <absl/container/flat_hash_map.h>
 #include <absl/status/statusor.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "server/engine/batch_decider.h"
-#include "server/engine/lane_session.h"
+#include "server/engine/lane_database.h"
+#include "server/engine/lane_host.h"
+#include "server/engine/options.h"
+#include "server/engine/pending_append.h"
+#include "server/engine/server_clock.h"
 #include "server/engine/stream_cache.h"
-#include "server/engine/writer.h"
+#include "server/telemetry/metrics.h"
 
 namespace eventstore::engine {
 
 // Used by the writer's thread only, but for Interrupt.
+//
+// A batch is written in one of two ways. *Optimistic*: while no other daemon seems to write, the
+// lane knows the store's state from its own last commit; it decides on that, and one round trip
+// locks the head, checks that it is what the lane believed, writes and commits. *Locked*: one round
+// trip locks the head and looks everything up, a second one writes. What the first way cannot
+// answer (a conflict, a stored event id, a head that moved) takes the second.
 class Lane {
  public:
   using Batch = std::vector<std::shared_ptr<PendingAppend>>;
 
-  // `writer` owns this object.
-  Lane(Writer* writer, Uuid daemon_id);
+  // Everything named must outlive this object.
+  Lane(const StoreOptions& options, const telemetry::LaneMetrics& metrics,
+       const LaneCallbacks& callbacks, LaneDatabase* database, LaneHost* host);
 
   // Writes a batch and answers every append in it, however often the database goes away meanwhile;
-  // what cannot be written in time is answered with an error.
+  // what cannot be written in time is answered with an error. Where the host has more work, the
+  // answers wait until the next batch was sent, for then the database works meanwhile.
   void Process(Batch batch);
+  // Answers the batch that committed last, if it waits still. At the end, if not before.
+  void AnswerCommitted();
   // Between batches: notices a lost connection and makes a new one, so that a failover is found
   // (and readers are told) although nobody writes.
   void Idle();
   // Cancels what the server does for the lane now. Any thread.
-  void Interrupt() { session_.Interrupt(); }
+  void Interrupt() { database_->Interrupt(); }
 
  private:
   // What became of one attempt to write a batch.
@@ -47,28 +62,28 @@ class Lane {
     std::unique_ptr<BatchDecider> decider;
     std::vector<absl::StatusOr<v1::AppendEventsResponse>> answers;  // one an append
   };
-
-  // What the first round trip brings.
-  struct LookUps {
-    bool head_found = false;  // false: the head's row is not where it was
-    tables::LockedHead locked;
-    std::int64_t clock_micros = 0;
-    std::vector<tables::KnownEvent> known_events;
-    std::vector<tables::StreamName> unknown;  // asked for
-    std::vector<tables::StreamRow> streams;   // one each
-  };
+  // Streams as the database has them; the keys are views into the requests.
+  using StreamRows = absl::flat_hash_map<tables::StreamName, tables::StreamRow>;
 
   Attempt TryWrite(const Batch& batch);
-  // The first round trip: lock the head, look up what the cache does not know, decide.
-  absl::Status Prepare(const Batch& batch, Decided* decided);
-  absl::Status LockAndLookUp(const std::vector<Uuid>& ids, bool scan, LookUps* lookups);
+  // Nothing if the batch has to be written the locked way.
+  std::optional<Attempt> TryOptimistic(const Batch& batch);
+  Attempt TryLocked(const Batch& batch);
+  absl::Status LockAndLookUp(const Batch& batch, const std::vector<Uuid>& ids,
+                             LaneDatabase::LockedState* state, StreamRows* rows);
   std::vector<tables::StreamName> UnknownStreams(const Batch& batch);
+  absl::Status LookUpStreams(const std::vector<tables::StreamName>& names, StreamRows* rows);
   absl::Status RepairCache(const tables::Head& head);
-  // The second round trip: write and commit.
+  // Decides every append against `known_`, with these streams and those of the cache.
+  void Decide(const Batch& batch, const StreamRows& rows, std::int64_t now_micros,
+              Decided* decided);
+  LaneDatabase::Written Write(const BatchDecider& decider);
   Attempt Commit(const Batch& batch, Decided decided);
+  // After a commit: the lane knows what it wrote; answers and the hub come after.
+  void Committed(const Batch& batch, Decided decided);
   void Finish(const Batch& batch, Decided decided);
   void Answer(const Batch& batch, Decided decided);
-  void Publish(const Batch& batch, const BatchDecider& decider);
+  void Publish(const BatchDecider& decider);
   void SetHead(std::int64_t position);
 
   bool Connect();
@@ -77,17 +92,37 @@ class Lane {
   void FailAll(const Batch& batch, const absl::Status& status);
 
   // lane_trouble.cc
-  Attempt Classify(const absl::Status& status, bool commit_sent);
+  Attempt Classify(const absl::Status& status);
+  // An optimistic write failed and left nothing behind. Nothing: the locked way should try.
+  std::optional<Attempt> GiveUpOptimism(const absl::Status& status);
+  Attempt Doubt(const absl::Status& status, Decided decided);
   bool Settle(const Batch& batch);
   void Isolate(Batch batch);
   void ProbeForPoison(Batch* batch);
 
-  Writer* const writer_;
-  LaneSession session_;
+  const StoreOptions& options_;
+  const telemetry::LaneMetrics& metrics_;
+  const LaneCallbacks& callbacks_;
+  LaneDatabase* const database_;
+  LaneHost* const host_;
   StreamCache cache_;
-  // The state of the store that the cache is valid for.
+  // The state of the store that the cache is valid for. `current_`: it was the database's own when
+  // this connection last looked, so that a batch may be decided on it.
   tables::Head known_;
+  bool current_ = false;
+  ServerClock clock_;
+  // How many batches go the locked way before the next optimistic one, and how many after the next
+  // failure.
+  int locked_batches_left_ = 0;
+  int locked_batches_next_ = 1;
+  LaneDatabase::Opened opened_;
   std::int64_t batch_number_ = 0;
+  // Committed, and neither answered nor published.
+  struct Unanswered {
+    Batch batch;
+    Decided decided;
+  };
+  std::optional<Unanswered> unanswered_;
   std::optional<Decided> in_doubt_;
   std::int64_t in_doubt_batch_ = 0;
   absl::Status refusal_;

@@ -4,6 +4,10 @@
 #include <absl/strings/str_cat.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <utility>
+
+#include "server/pg/errors.h"
 #include "server/telemetry/logging.h"
 
 namespace eventstore::engine {
@@ -66,16 +70,20 @@ Deadline LaneSession::RoundTripDeadline() const {
          options_.writer.lock_timeout_ms;
 }
 
-absl::Status LaneSession::Open() {
+absl::StatusOr<LaneDatabase::Opened> LaneSession::Open() {
   Close();
   auto connection =
       pg::Connection::Open(connection_options_, std::chrono::steady_clock::now() +
                                                     options_.connection.connect_timeout * 4);
   if (!connection.ok()) return connection.status();
   SetConnection(std::move(*connection));
-  absl::Status signed_on = SignOn();
-  if (!signed_on.ok()) Close();
-  return signed_on;
+  auto opened = SignOn();
+  if (!opened.ok()) {
+    Close();
+  } else {
+    connection_->OnSent(on_sent_);
+  }
+  return opened;
 }
 
 void LaneSession::SetConnection(std::unique_ptr<pg::Connection> connection) {
@@ -88,7 +96,7 @@ void LaneSession::Interrupt() {
   if (connection_ != nullptr) connection_->Cancel();
 }
 
-absl::Status LaneSession::SignOn() {
+absl::StatusOr<LaneDatabase::Opened> LaneSession::SignOn() {
   pg::Pipeline lock(connection_.get());
   lock.Add(tables::kBegin, {});
   tables::AddLockHeadAnywhere(&lock);
@@ -100,18 +108,17 @@ absl::Status LaneSession::SignOn() {
   }
   auto server = tables::ReadServerIdentity(*connection_, RoundTripDeadline());
   if (!server.ok()) return server.status();
-  head_ctid = locked.ctid;
-  raised_epoch_ = false;
+  head_ctid_ = locked.ctid;
+  Opened opened;
   const bool same =
       locked.system_identifier == server->system_identifier && locked.timeline == server->timeline;
   if (!same || raise_epoch_) {
-    const bool raise_epoch = locked.system_identifier != 0;
-    auto moved =
-        tables::RecordServer(*connection_, locked, *server, raise_epoch, RoundTripDeadline());
+    opened.raised_epoch = locked.system_identifier != 0;
+    auto moved = tables::RecordServer(*connection_, locked, *server, opened.raised_epoch,
+                                      RoundTripDeadline());
     if (!moved.ok()) return moved.status();
-    head_ctid = *moved;
-    if (raise_epoch) {
-      raised_epoch_ = true;
+    head_ctid_ = *moved;
+    if (opened.raised_epoch) {
       ++locked.head.epoch;
       spdlog::warn(
           "store {}: the history was rewound, or this is another server or timeline than the one "
@@ -129,10 +136,99 @@ absl::Status LaneSession::SignOn() {
     if (SaysCommitIsInDoubt(notice)) return absl::UnavailableError(notice.message);
   }
   raise_epoch_ = false;
-  head_at_open_ = locked.head;
-  batch_ctid = batch->ctid;
-  last_batch_at_open_ = batch->last_batch;
-  return absl::OkStatus();
+  batch_ctid_ = batch->ctid;
+  opened.head = locked.head;
+  opened.last_batch = batch->last_batch;
+  return opened;
+}
+
+absl::StatusOr<LaneDatabase::LockedState> LaneSession::LockAndLookUp(
+    const std::vector<Uuid>& event_ids, const std::vector<tables::StreamName>& names) {
+  bool found = false;
+  auto state = TryLock(event_ids, names, WantsScan() || head_ctid_.empty(), &found);
+  if (!state.ok() || found) return state;
+  state = TryLock(event_ids, names, /*scan=*/true, &found);
+  if (!state.ok() || found) return state;
+  return absl::FailedPreconditionError("log_head has no row");
+}
+
+absl::StatusOr<LaneDatabase::LockedState> LaneSession::TryLock(
+    const std::vector<Uuid>& event_ids, const std::vector<tables::StreamName>& names, bool scan,
+    bool* found) {
+  // The lock comes first and in a statement of its own: only later statements have snapshots that
+  // are newer than the lock.
+  const bool begun = connection_->in_transaction();
+  pg::Pipeline pipeline(connection_.get());
+  if (!begun) pipeline.Add(tables::kBegin, {});
+  scan ? tables::AddLockHeadAnywhere(&pipeline) : tables::AddLockHead(&pipeline, head_ctid_);
+  tables::AddReadClock(&pipeline);
+  tables::AddLookUpEventIds(&pipeline, event_ids);
+  if (!names.empty()) tables::AddLookUpStreams(&pipeline, names);
+  auto outcome = pipeline.Run(RoundTripDeadline());
+  if (!outcome.status.ok()) return outcome.status;
+  std::size_t next = begun ? 0 : 1;
+  LockedState state;
+  tables::LockedHead locked;
+  *found = tables::ParseLockedHead(outcome.results[next++], &locked);
+  if (!*found) return state;
+  head_ctid_ = locked.ctid;
+  state.head = locked.head;
+  state.clock_micros = tables::ParseClock(outcome.results[next++]);
+  state.known_events = tables::ParseLookUpEventIds(outcome.results[next++]);
+  if (!names.empty()) state.streams = tables::ParseLookUpStreams(outcome.results[next]);
+  return state;
+}
+
+absl::StatusOr<std::vector<tables::StreamRow>> LaneSession::LookUpStreams(
+    const std::vector<tables::StreamName>& names) {
+  pg::Pipeline pipeline(connection_.get());
+  tables::AddLookUpStreams(&pipeline, names);
+  auto outcome = pipeline.Run(RoundTripDeadline());
+  if (!outcome.status.ok()) return outcome.status;
+  return tables::ParseLookUpStreams(outcome.results[0]);
+}
+
+absl::StatusOr<std::vector<tables::TouchedStream>> LaneSession::ReadTouchedStreams(
+    std::int64_t after_position, std::int64_t last_position) {
+  return tables::ReadTouchedStreams(*connection_, after_position, last_position,
+                                    RoundTripDeadline());
+}
+
+absl::StatusOr<std::vector<std::int64_t>> LaneSession::ReadChangedStreams(std::int64_t revision) {
+  return tables::ReadChangedStreams(*connection_, revision, RoundTripDeadline());
+}
+
+LaneDatabase::Written LaneSession::Write(const BatchWrite& write) {
+  Written written;
+  const bool begun = connection_->in_transaction();
+  pg::Pipeline pipeline(connection_.get());
+  if (!begun) pipeline.Add(tables::kBegin, {});
+  const bool scan = head_ctid_.empty() || (!begun && WantsScan());
+  tables::AddMoveHead(&pipeline,
+                      {scan ? std::string() : head_ctid_, write.expected, write.last_position,
+                       write.created_at_micros, batch_ctid_, daemon_id_, write.number});
+  tables::AddWriteStreams(&pipeline, write.streams, write.created_at_micros);
+  tables::AddInsertEvents(&pipeline, *write.rows, write.created_at_micros);
+  pipeline.Add(tables::kCommit, {});
+  auto outcome = pipeline.Run(RoundTripDeadline());
+  written.in_doubt =
+      std::any_of(outcome.notices.begin(), outcome.notices.end(), SaysCommitIsInDoubt);
+  if (!outcome.status.ok()) {
+    const auto error = pg::ErrorOf(outcome.status);
+    written.in_doubt = written.in_doubt || (error.has_value() && error->connection_lost &&
+                                            error->outcome != pg::Outcome::kNotSent);
+    written.status = std::move(outcome.status);
+    return written;
+  }
+  if (written.in_doubt) {
+    written.status = absl::UnavailableError("COMMIT stopped waiting for a replica");
+    return written;
+  }
+  const tables::MovedHead moved = tables::ParseMoveHead(outcome.results[begun ? 0 : 1]);
+  head_ctid_ = moved.ctid;
+  batch_ctid_ = moved.batch_ctid;
+  written.clock_micros = moved.clock_micros;
+  return written;
 }
 
 void LaneSession::Rollback() {
@@ -141,9 +237,18 @@ void LaneSession::Rollback() {
   if (!rolled_back.ok()) Close();
 }
 
+absl::Status LaneSession::Probe(const tables::NewEventRow& row, Deadline deadline) {
+  if (probe_ == nullptr || !probe_->usable()) {
+    auto probe = pg::Connection::Open(options_.connection, deadline);
+    if (!probe.ok()) return probe.status();
+    probe_ = std::move(*probe);
+  }
+  return tables::ProbeEvents(*probe_, {row}, deadline);
+}
+
 bool LaneSession::WantsScan() {
   const std::int64_t interval =
-      BlockOf(head_ctid) > kBloatedBlock ? kScanIntervalBloated : kScanInterval;
+      BlockOf(head_ctid_) > kBloatedBlock ? kScanIntervalBloated : kScanInterval;
   if (++batches_since_scan_ < interval) return false;
   batches_since_scan_ = 0;
   return true;

@@ -20,6 +20,9 @@ namespace {
 constexpr int kGuardFailuresMax = 3;
 // How long a batch waits for the partition that it needs.
 constexpr std::chrono::milliseconds kPartitionPatience{2'000};
+// After an optimistic batch failed, so many go the locked way at most; doubled from 1 with each
+// failure in a row.
+constexpr int kLockedBatchesMax = 64;
 // The longest time to look for the append that a batch was refused for.
 constexpr std::chrono::seconds kProbeTime{10};
 
@@ -36,41 +39,44 @@ bool IsGuardFailure(const absl::Status& status) {
 
 }  // namespace
 
-Lane::Attempt Lane::Classify(const absl::Status& status, bool commit_sent) {
+Lane::Attempt Lane::Doubt(const absl::Status& status, Decided decided) {
+  in_doubt_ = std::move(decided);
+  in_doubt_batch_ = batch_number_;
+  metrics_.in_doubt->Increment();
+  spdlog::warn("store {}: the outcome of a commit is in doubt: {}", options_.name,
+               telemetry::MessageOf(status));
+  database_->Close();
+  return Attempt::kInDoubt;
+}
+
+Lane::Attempt Lane::Classify(const absl::Status& status) {
   const auto error = pg::ErrorOf(status);
   const std::string sqlstate = error.has_value() ? error->sqlstate : "";
-  if (commit_sent) {
-    writer_->metrics_.in_doubt->Increment();
-    spdlog::warn("store {}: the outcome of a commit is in doubt: {}", writer_->options_.name,
-                 telemetry::MessageOf(status));
-    session_.Close();
-    return Attempt::kInDoubt;
-  }
+  current_ = false;
   if (error.has_value() && (error->connection_lost || error->timed_out)) {
-    spdlog::warn("store {}: the lane's connection was lost: {}", writer_->options_.name,
+    spdlog::warn("store {}: the lane's connection was lost: {}", options_.name,
                  telemetry::MessageOf(status));
-    session_.Close();
+    database_->Close();
     return Attempt::kRetry;
   }
-  session_.Rollback();
+  database_->Rollback();
   if (IsGuardFailure(status)) {
     cache_.Clear();
-    session_.head_ctid.clear();
-    spdlog::error("store {}: {}; the lane forgets what it knew and decides anew",
-                  writer_->options_.name, telemetry::MessageOf(status));
+    spdlog::error("store {}: {}; the lane forgets what it knew and decides anew", options_.name,
+                  telemetry::MessageOf(status));
     if (++guard_failures_ < kGuardFailuresMax) {
-      session_.Close();
+      database_->Close();
       return Attempt::kRetry;
     }
   }
   refusal_ = status;
   if (sqlstate == "23514" && error->constraint.empty()) {
-    writer_->callbacks_.partitions_low();
+    callbacks_.partitions_low();
     // A burst may outrun the housekeeper, who is at it now.
     const auto now = std::chrono::steady_clock::now();
     no_partition_since_ = std::min(no_partition_since_, now);
     const std::chrono::milliseconds patience =
-        std::min(kPartitionPatience, writer_->options_.writer.max_wait_ms / 2);
+        std::min(kPartitionPatience, options_.writer.max_wait_ms / 2);
     if (now - no_partition_since_ < patience) return Attempt::kRetry;
     no_partition_since_ = Deadline::max();
     refusal_ = StoreUnavailable(
@@ -79,14 +85,27 @@ Lane::Attempt Lane::Classify(const absl::Status& status, bool commit_sent) {
     return Attempt::kRefused;
   }
   if (sqlstate == "25006") {  // a standby: another host may be the primary by now
-    session_.Close();
+    database_->Close();
     return Attempt::kRetry;
   }
   // Transient by nature: the store's own state, not the request's.
   if (DetailsOf(ToStoreError(status)).empty()) return Attempt::kRefused;
-  spdlog::warn("store {}: a batch is tried again: {}", writer_->options_.name,
-               telemetry::MessageOf(status));
+  spdlog::warn("store {}: a batch is tried again: {}", options_.name, telemetry::MessageOf(status));
   return Attempt::kRetry;
+}
+
+std::optional<Lane::Attempt> Lane::GiveUpOptimism(const absl::Status& status) {
+  const auto error = pg::ErrorOf(status);
+  // The head has moved, an id or a stream is stored already, or the data is refused: all this the
+  // locked way tells apart. Anything else is no matter of knowing too little.
+  if (!error.has_value() || !IsDataError(error->sqlstate)) return Classify(status);
+  metrics_.optimistic_failures->Increment();
+  database_->Rollback();
+  current_ = false;
+  locked_batches_left_ = locked_batches_next_ - 1;
+  locked_batches_next_ = std::min(2 * locked_batches_next_, kLockedBatchesMax);
+  if (!database_->usable()) return Attempt::kRetry;
+  return std::nullopt;
 }
 
 // After a lost COMMIT: reconnects until the ledger of batches tells what became of it. True if the
@@ -98,18 +117,18 @@ bool Lane::Settle(const Batch& batch) {
     // Nobody is told more than is known: after the longest wait the caller may repeat with its ids.
     const auto now = std::chrono::steady_clock::now();
     const bool all_expired = std::all_of(batch.begin(), batch.end(), [&](const auto& append) {
-      return !writer_->ExpiryOf(*append, now).ok();
+      return !host_->ExpiryOf(*append, now).ok();
     });
-    if (all_expired || writer_->GivenUp()) {
+    if (all_expired || host_->GivenUp()) {
       FailAll(batch, StoreUnavailable("the connection was lost during the commit, and the database "
                                       "has not come back to say what became of it; a retry with "
                                       "the same event ids is safe"));
       return true;
     }
-    writer_->Pause(std::chrono::milliseconds(200));
+    host_->Pause(std::chrono::milliseconds(200));
   }
-  if (session_.last_batch_at_open() != in_doubt_batch_) return false;  // rolled back: decide anew
-  spdlog::info("store {}: the commit in doubt had happened", writer_->options_.name);
+  if (opened_.last_batch != in_doubt_batch_) return false;  // rolled back: decide anew
+  spdlog::info("store {}: the commit in doubt had happened", options_.name);
   Finish(batch, std::move(decided));
   return true;
 }
@@ -122,9 +141,9 @@ void Lane::Isolate(Batch batch) {
   // A guard fails by a cast, whose SQLSTATE looks like bad data.
   const bool data_error = IsDataError(sqlstate) && !IsGuardFailure(refusal);
   spdlog::warn("store {}: PostgreSQL refused a batch of {} appends (SQLSTATE {}): {}",
-               writer_->options_.name, batch.size(), sqlstate, telemetry::MessageOf(refusal));
+               options_.name, batch.size(), sqlstate, telemetry::MessageOf(refusal));
   if (batch.size() == 1) {
-    writer_->metrics_.poisoned->Increment();
+    metrics_.poisoned->Increment();
     FailAll(batch, data_error
                        ? InvalidEvent(0, "events",
                                       absl::StrCat("PostgreSQL refuses the append "
@@ -149,8 +168,6 @@ void Lane::Isolate(Batch batch) {
 // locked meanwhile. Answers and removes those that are refused.
 void Lane::ProbeForPoison(Batch* batch) {
   const Deadline deadline = std::chrono::steady_clock::now() + kProbeTime;
-  auto probe = pg::Connection::Open(writer_->options_.connection, deadline);
-  if (!probe.ok()) return;
   const auto poisoned = [&](const std::shared_ptr<PendingAppend>& append) {
     const ValidatedAppend& data = append->append_;
     for (std::size_t i = 0; i < data.event_ids.size(); ++i) {
@@ -159,10 +176,10 @@ void Lane::ProbeForPoison(Batch* batch) {
       row.tenant = data.tenant;
       row.stream = &data.request.stream();
       row.event = &data.request.events(static_cast<int>(i));
-      const absl::Status status = tables::ProbeEvents(**probe, {row}, deadline);
+      const absl::Status status = database_->Probe(row, deadline);
       const auto error = pg::ErrorOf(status);
       if (status.ok() || !error.has_value() || !IsDataError(error->sqlstate)) continue;
-      writer_->metrics_.poisoned->Increment();
+      metrics_.poisoned->Increment();
       append->done_(InvalidEvent(static_cast<int>(i), absl::StrCat("events[", i, "].payload"),
                                  absl::StrCat("PostgreSQL refuses it: ", status.message())));
       return true;
@@ -170,6 +187,7 @@ void Lane::ProbeForPoison(Batch* batch) {
     return false;
   };
   const auto end = std::remove_if(batch->begin(), batch->end(), poisoned);
+  database_->EndProbe();
   probe_found_ = end != batch->end();
   batch->erase(end, batch->end());
 }

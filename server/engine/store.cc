@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/engine/lane_session.h"
 #include "server/engine/store_errors.h"
 #include "server/tables/daemons_table.h"
 #include "server/tables/log_table.h"
@@ -75,7 +76,7 @@ void Store::Start(const tables::Head& head, std::int64_t partition_end) {
           [this](std::int64_t epoch, std::int64_t position) { hub_->NoticeHead(epoch, position); },
           [this] { WantMaintenance(); }});
   writer_ = std::make_unique<Writer>(
-      options_, daemon_id_, metrics_->Lane(options_.name),
+      options_, std::make_unique<LaneSession>(options_, daemon_id_), metrics_->Lane(options_.name),
       Writer::Callbacks{
           [this](CommittedBatch batch) {
             listener_->Committed(batch.epoch, batch.events.back().global_position());

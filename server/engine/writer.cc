@@ -19,13 +19,14 @@ constexpr std::chrono::milliseconds kInterruptPause{100};
 
 }  // namespace
 
-Writer::Writer(const StoreOptions& options, Uuid daemon_id, telemetry::LaneMetrics metrics,
-               Callbacks callbacks)
+Writer::Writer(const StoreOptions& options, std::unique_ptr<LaneDatabase> database,
+               telemetry::LaneMetrics metrics, Callbacks callbacks)
     : options_(options),
-      daemon_id_(daemon_id),
       metrics_(metrics),
       callbacks_(std::move(callbacks)),
-      lane_(std::make_unique<Lane>(this, daemon_id)),
+      database_(std::move(database)),
+      lane_(std::make_unique<Lane>(options_, metrics_, callbacks_, database_.get(),
+                                   static_cast<LaneHost*>(this))),
       thread_([this] { ThreadMain(); }) {}
 
 Writer::~Writer() { Drain(Clock::now()); }
@@ -81,6 +82,7 @@ void Writer::ThreadMain() {
       lane_->Process(std::move(batch));
     }
   }
+  lane_->AnswerCommitted();
   FailQueue(StoreUnavailable("the server is shutting down"));
   MutexLock lock(&mutex_);
   finished_ = true;
@@ -155,6 +157,11 @@ void Writer::Pause(std::chrono::milliseconds duration) {
 bool Writer::GivenUp() {
   MutexLock lock(&mutex_);
   return draining_ && Clock::now() >= drain_deadline_;
+}
+
+bool Writer::HasWork() {
+  MutexLock lock(&mutex_);
+  return !queue_.empty();
 }
 
 void Writer::FailQueue(const absl::Status& status) {

@@ -16,62 +16,27 @@
 
 #include "server/core/mutex.h"
 #include "server/core/validation.h"
+#include "server/engine/lane_database.h"
+#include "server/engine/lane_host.h"
 #include "server/engine/options.h"
+#include "server/engine/pending_append.h"
 #include "server/telemetry/metrics.h"
 
 namespace eventstore::engine {
 
 class Lane;
 
-// One append on its way through the lane. Shared by the caller, who may cancel it, and the lane.
-class PendingAppend {
- public:
-  using Done = std::function<void(absl::StatusOr<v1::AppendEventsResponse>)>;
-
-  PendingAppend(ValidatedAppend append, Deadline deadline, Done done)
-      : append_(std::move(append)), deadline_(deadline), done_(std::move(done)) {}
-
-  // Asks that nothing be written. Has no effect once the append is in a batch: then the result is
-  // real. `done` is called in any case. Any thread.
-  void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
-
- private:
-  friend class Writer;
-  friend class Lane;
-  friend class BatchDecider;
-
-  ValidatedAppend append_;
-  const Deadline deadline_;
-  Done done_;
-  std::chrono::steady_clock::time_point enqueued_at_;  // set before the lane sees it
-  std::atomic<bool> cancelled_{false};
-};
-
-// What the lane committed, for the hub and others who follow.
-struct CommittedBatch {
-  std::int64_t epoch = 0;
-  std::vector<v1::Event> events;  // consecutive positions, in order
-};
-
 // A bounded queue and one thread with one connection. While a batch commits, the next one gathers:
 // there is no timer, a lonely append leaves at once and a crowd shares a commit.
 //
 // Thread-safe: any thread may call it, and no call blocks on the database.
-class Writer {
+class Writer : private LaneHost {
  public:
-  struct Callbacks {
-    // On the lane's thread, after each commit and before the next: must not block.
-    std::function<void(CommittedBatch)> committed;
-    // On the lane's thread, when the history turned out to be another one (a failover or restore
-    // lost commits) or a stream was changed otherwise: caches of events must be dropped.
-    std::function<void(std::int64_t epoch, std::int64_t head_position)> rewound;
-    // On the lane's thread, when the positions left in existing partitions get few.
-    std::function<void()> partitions_low;
-  };
+  using Callbacks = LaneCallbacks;
 
-  Writer(const StoreOptions& options, Uuid daemon_id, telemetry::LaneMetrics metrics,
-         Callbacks callbacks);
-  ~Writer();
+  Writer(const StoreOptions& options, std::unique_ptr<LaneDatabase> database,
+         telemetry::LaneMetrics metrics, Callbacks callbacks);
+  ~Writer() override;
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
 
@@ -94,29 +59,32 @@ class Writer {
   [[nodiscard]] bool connected() const { return connected_.load(std::memory_order_relaxed); }
 
  private:
-  friend class Lane;
   using Batch = std::vector<std::shared_ptr<PendingAppend>>;
   void ThreadMain();
   // Waits for work, but no longer than until `deadline`. False when the lane should end; an empty
   // batch when there was none.
   bool NextBatch(Deadline deadline, Batch* batch);
-  // For the lane: waits, and answers queued appends whose time is over; ends early when draining
-  // ends.
-  void Pause(std::chrono::milliseconds duration);
-  // For the lane: whether draining has taken too long and everything left should fail.
-  bool GivenUp();
   // Whether the thread has ended, or ends until then.
   bool Finished(Deadline wait_until);
-  // For the lane: why an append should not be written any more; OK if it should.
-  [[nodiscard]] absl::Status ExpiryOf(const PendingAppend& append, Deadline now) const;
+  // For the lane.
+  [[nodiscard]] absl::Status ExpiryOf(const PendingAppend& append, Deadline now) const override;
+  void Pause(std::chrono::milliseconds duration) override;
+  [[nodiscard]] bool GivenUp() override;
+  [[nodiscard]] bool HasWork() override;
+  void SetConnected(bool connected) override {
+    connected_.store(connected, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::int64_t partition_end() const override {
+    return partition_end_.load(std::memory_order_relaxed);
+  }
   void FailQueue(const absl::Status& status);
   void UpdateQueueMetrics() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const StoreOptions options_;
-  const Uuid daemon_id_;
   const telemetry::LaneMetrics metrics_;
   const Callbacks callbacks_;
-  std::unique_ptr<Lane> lane_;  // used by the lane's thread only
+  const std::unique_ptr<LaneDatabase> database_;
+  const std::unique_ptr<Lane> lane_;  // used by the lane's thread only
   std::atomic<bool> connected_{false};
   std::atomic<std::int64_t> partition_end_{0};
   Mutex mutex_;

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 namespace eventstore::pg {
 namespace {
@@ -108,6 +109,10 @@ constexpr Oid kUnknown = 705;
 
 ArrayWriter::ArrayWriter(TypeOid element) : element_(element) { bytes_.resize(kArrayHeaderBytes); }
 
+void ArrayWriter::Reserve(std::size_t elements, std::size_t bytes) {
+  bytes_.reserve(kArrayHeaderBytes + elements * sizeof(std::int32_t) + bytes);
+}
+
 void ArrayWriter::Header(std::int32_t length) {
   ++count_;
   Append(&bytes_, length);
@@ -169,28 +174,31 @@ void ArrayWriter::Timestamp(std::int64_t unix_micros) {
 
 TypeOid ArrayWriter::array_oid() const { return ArrayOf(element_); }
 
-std::string_view ArrayWriter::Finish() {
+std::string ArrayWriter::Finish() {
   const bool empty = count_ == 0;
   char* header = bytes_.data();
   Store<std::int32_t>(header, empty ? 0 : 1);
   Store<std::int32_t>(header + 4, has_null_ ? 1 : 0);
   Store<std::int32_t>(header + 8, element_);
-  if (empty) return {header, kEmptyArrayHeaderBytes};
-  Store<std::int32_t>(header + 12, count_);
-  Store<std::int32_t>(header + 16, 1);
-  return bytes_;
+  if (empty) {
+    bytes_.resize(kEmptyArrayHeaderBytes);
+  } else {
+    Store<std::int32_t>(header + 12, count_);
+    Store<std::int32_t>(header + 16, 1);
+  }
+  return std::move(bytes_);
 }
 
 void Params::Add(TypeOid type, std::string_view bytes) {
   oids_.push_back(type);
-  offsets_.push_back(static_cast<std::int64_t>(bytes_.size()));
+  values_.push_back({Value::Place::kBytes, bytes_.size()});
   lengths_.push_back(static_cast<int>(bytes.size()));
   bytes_ += bytes;
 }
 
 Params& Params::Null(TypeOid type) {
   oids_.push_back(type);
-  offsets_.push_back(kNullLength);
+  values_.push_back({Value::Place::kNull});
   lengths_.push_back(0);
   return *this;
 }
@@ -252,7 +260,10 @@ Params& Params::Timestamp(std::int64_t unix_micros) {
 }
 
 Params& Params::Array(ArrayWriter* array) {
-  Add(array->array_oid(), array->Finish());
+  oids_.push_back(array->array_oid());
+  values_.push_back({Value::Place::kArrays, arrays_.size()});
+  arrays_.push_back(array->Finish());
+  lengths_.push_back(static_cast<int>(arrays_.back().size()));
   return *this;
 }
 
@@ -264,8 +275,18 @@ Params& Params::TextArray(const std::vector<std::string>& values) {
 
 void Params::Fill(Raw* raw) const {
   raw->values.clear();
-  for (const std::int64_t offset : offsets_) {
-    raw->values.push_back(offset < 0 ? nullptr : bytes_.data() + offset);
+  for (const Value& value : values_) {
+    switch (value.place) {
+      case Value::Place::kNull:
+        raw->values.push_back(nullptr);
+        break;
+      case Value::Place::kBytes:
+        raw->values.push_back(bytes_.data() + value.at);
+        break;
+      case Value::Place::kArrays:
+        raw->values.push_back(arrays_[value.at].data());
+        break;
+    }
   }
   raw->lengths.assign(lengths_.begin(), lengths_.end());
   raw->formats.assign(lengths_.size(), 1);

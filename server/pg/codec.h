@@ -46,6 +46,8 @@ enum TypeOid : Oid {
 class ArrayWriter {
  public:
   explicit ArrayWriter(TypeOid element);
+  // Makes room for so many elements of so many bytes in all.
+  void Reserve(std::size_t elements, std::size_t bytes);
 
   void Null();
   void Bool(bool value);
@@ -59,8 +61,8 @@ class ArrayWriter {
 
   [[nodiscard]] TypeOid array_oid() const;
   [[nodiscard]] std::int32_t size() const { return count_; }
-  // The array's bytes, header included.
-  [[nodiscard]] std::string_view Finish();
+  // The array's bytes, header included; the writer must not be used any more.
+  [[nodiscard]] std::string Finish();
 
  private:
   void Header(std::int32_t length);
@@ -84,7 +86,7 @@ class Params {
   Params& Jsonb(std::string_view json);
   Params& Uuid(const UuidBytes& value);
   Params& Timestamp(std::int64_t unix_micros);
-  Params& Array(ArrayWriter* array);  // Copies the array's bytes.
+  Params& Array(ArrayWriter* array);  // Takes the array's bytes (see ArrayWriter::Finish).
   Params& TextArray(const std::vector<std::string>& values);
 
   [[nodiscard]] int size() const { return static_cast<int>(oids_.size()); }
@@ -102,9 +104,16 @@ class Params {
  private:
   void Add(TypeOid type, std::string_view bytes);
 
+  // Where a value is: NULL, at this offset of `bytes_`, or (large ones) a string of its own.
+  struct Value {
+    enum class Place { kNull, kBytes, kArrays } place;
+    std::size_t at = 0;
+  };
+
   std::string bytes_;
+  std::vector<std::string> arrays_;
   std::vector<Oid> oids_;
-  std::vector<std::int64_t> offsets_;  // -1: NULL.
+  std::vector<Value> values_;
   std::vector<int> lengths_;
 };
 

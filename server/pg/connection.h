@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -105,6 +106,10 @@ class Connection {
   // waits; it blocks for one round trip. Never cancel a COMMIT.
   void Cancel();
 
+  // What to do each time that something was sent and before its answer is awaited: work that needs
+  // no database costs nothing then. Must not use this connection.
+  void OnSent(std::function<void()> work) { on_sent_ = std::move(work); }
+
   // False once the connection was lost or given up: every further call fails.
   [[nodiscard]] bool usable() const { return connection_ != nullptr; }
   // Whether a transaction is open (also a failed one).
@@ -144,6 +149,7 @@ class Connection {
   std::unique_ptr<PGconn, Finish> connection_;
   std::unique_ptr<PGcancel, FreeCancel> cancel_;  // Constant after Open, so that any thread may.
   absl::flat_hash_set<std::string> prepared_;     // The names of the statements prepared here.
+  std::function<void()> on_sent_;
   std::vector<Notice> notices_;
   std::optional<Notice> fatal_;  // Why the server ended an idle connection.
   int server_version_ = 0;

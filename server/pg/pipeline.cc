@@ -45,6 +45,10 @@ Pipeline::Outcome Pipeline::RunCalls(Connection* connection, std::span<const Cal
   answers.reserve(calls.size() * 2);
   outcome.status = Send(connection, calls, &answers);
   if (outcome.status.ok()) {
+    if (connection->on_sent_) {
+      (void)PQflush(connection->connection_.get());  // a failure is met again by Receive
+      connection->on_sent_();
+    }
     outcome.results.reserve(calls.size());
     outcome.status = Receive(connection, answers, deadline, &outcome.results);
   }

@@ -1,5 +1,7 @@
 #include "server/tables/events_table.h"
 
+#include <utility>
+
 #include "server/core/errors.h"
 #include "server/core/validation.h"
 #include "server/tables/event_row.h"
@@ -73,6 +75,32 @@ constexpr pg::Statement kReadCreatedAt{"events_read_created_at",
 // Builds the array parameters $1..$20 of EVENTSTORE_NEW_EVENTS.
 class EventArrays {
  public:
+  explicit EventArrays(const std::vector<NewEventRow>& rows) {
+    std::size_t payload_bytes = 0;
+    for (const NewEventRow& row : rows) payload_bytes += row.event->payload().size() + 1;
+    for (const auto& [array, bytes] : {std::pair{&positions_, 8},
+                                       {&event_ids_, 16},
+                                       {&keys_, 8},
+                                       {&aggregate_ids_, 36},
+                                       {&aggregate_types_, 16},
+                                       {&event_types_, 16},
+                                       {&tenants_, 0},
+                                       {&actors_, 0},
+                                       {&versions_, 8},
+                                       {&timestamps_, 8},
+                                       {&binaries_, 0},
+                                       {&types_, 0},
+                                       {&correlations_, 0},
+                                       {&causations_, 0},
+                                       {&metadata_, 0},
+                                       {&schema_versions_, 4},
+                                       {&tags_, 0},
+                                       {&sizes_, 4}}) {
+      array->Reserve(rows.size(), rows.size() * static_cast<std::size_t>(bytes));
+    }
+    payloads_.Reserve(rows.size(), payload_bytes);
+  }
+
   void Add(const NewEventRow& row, std::int64_t created_at_micros) {
     const v1::NewEvent& event = *row.event;
     positions_.Int64(row.global_position);
@@ -125,7 +153,7 @@ class EventArrays {
 };
 
 pg::Params NewEventParams(const std::vector<NewEventRow>& rows, std::int64_t created_at_micros) {
-  EventArrays arrays;
+  EventArrays arrays(rows);
   for (const NewEventRow& row : rows) arrays.Add(row, created_at_micros);
   return arrays.Finish(created_at_micros);
 }
@@ -137,6 +165,10 @@ void AddInsertEvents(pg::Pipeline* pipeline, const std::vector<NewEventRow>& row
   pipeline->Add(kInsertEvents, NewEventParams(rows, created_at_micros));
   pg::ArrayWriter ids(pg::kUuid), positions(pg::kInt8), keys(pg::kInt8), versions(pg::kInt8);
   pg::ArrayWriter tags(pg::kText), tag_positions(pg::kInt8);
+  ids.Reserve(rows.size(), rows.size() * sizeof(Uuid));
+  for (pg::ArrayWriter* array : {&positions, &keys, &versions}) {
+    array->Reserve(rows.size(), rows.size() * sizeof(std::int64_t));
+  }
   for (const NewEventRow& row : rows) {
     ids.Uuid(row.event_id);
     positions.Int64(row.global_position);
@@ -147,14 +179,17 @@ void AddInsertEvents(pg::Pipeline* pipeline, const std::vector<NewEventRow>& row
       tag_positions.Int64(row.global_position);
     }
   }
-  pipeline->Add(kInsertIds, pg::Params()
-                                .Array(&ids)
-                                .Array(&positions)
-                                .Array(&keys)
-                                .Array(&versions)
-                                .Timestamp(created_at_micros));
+  pg::Params id_params;
+  id_params.Array(&ids)
+      .Array(&positions)
+      .Array(&keys)
+      .Array(&versions)
+      .Timestamp(created_at_micros);
+  pipeline->Add(kInsertIds, std::move(id_params));
   if (tags.size() > 0) {
-    pipeline->Add(kInsertTags, pg::Params().Array(&tags).Array(&tag_positions));
+    pg::Params tag_params;
+    tag_params.Array(&tags).Array(&tag_positions);
+    pipeline->Add(kInsertTags, std::move(tag_params));
   }
 }
 
@@ -165,8 +200,11 @@ absl::Status ProbeEvents(pg::Connection& connection, const std::vector<NewEventR
 
 void AddLookUpEventIds(pg::Pipeline* pipeline, const std::vector<Uuid>& ids) {
   pg::ArrayWriter array(pg::kUuid);
+  array.Reserve(ids.size(), ids.size() * sizeof(Uuid));
   for (const Uuid& id : ids) array.Uuid(id);
-  pipeline->Add(kLookUpIds, pg::Params().Array(&array));
+  pg::Params params;
+  params.Array(&array);
+  pipeline->Add(kLookUpIds, std::move(params));
 }
 
 std::vector<KnownEvent> ParseLookUpEventIds(const pg::Result& result) {

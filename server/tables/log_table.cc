@@ -1,6 +1,7 @@
 #include "server/tables/log_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "server/core/errors.h"
 
@@ -27,21 +28,22 @@ constexpr pg::Statement kLockHeadAnywhere{"log_lock_head_anywhere",
 constexpr pg::Statement kReadClock{"log_read_clock", "SELECT clock_timestamp()"};
 
 // A statement cannot raise an error by itself, and an answer would come too late: COMMIT is in the
-// same pipeline. So a wrong row count becomes a cast that fails and says why.
-constexpr pg::Statement kMoveHead{
-    "log_move_head",
-    "WITH moved AS (UPDATE log_head SET last_position = $2, last_created_at = $3"
-    " WHERE ctid = $1::text::tid RETURNING ctid)"
-    " SELECT CASE WHEN count(*) = 1 THEN string_agg(ctid::text, '')"
-    " ELSE ('lane guard: ' || count(*) || ' rows of log_head moved')::int::text END FROM moved"};
+// same pipeline. So a wrong row count becomes a cast that fails and says why. The clock stands
+// above the update in the plan, so it is read after the lock was taken.
+#define EVENTSTORE_MOVE_HEAD(where)                                                              \
+  "WITH moved AS (UPDATE log_head SET last_position = $2, last_created_at = $3 WHERE " where     \
+  " AND last_position = $4 AND epoch = $5 AND revision = $6 RETURNING ctid),"                    \
+  " recorded AS (UPDATE lane_batches SET last_batch = $8, updated_at = now()"                    \
+  " WHERE ctid = $7::text::tid AND daemon = $9 RETURNING ctid)"                                  \
+  " SELECT CASE WHEN m.count = 1 AND r.count = 1 THEN m.ctid ELSE ('lane guard: ' || m.count ||" \
+  " ' rows of log_head moved, ' || r.count || ' of lane_batches')::int::text END, r.ctid,"       \
+  " clock_timestamp() FROM (SELECT count(*), max(ctid::text) AS ctid FROM moved) m"              \
+  " CROSS JOIN (SELECT count(*), max(ctid::text) AS ctid FROM recorded) r"
 
-constexpr pg::Statement kRecordBatch{
-    "log_record_batch",
-    "WITH recorded AS (UPDATE lane_batches SET last_batch = $3, updated_at = now()"
-    " WHERE ctid = $1::text::tid AND daemon = $2 RETURNING ctid)"
-    " SELECT CASE WHEN count(*) = 1 THEN string_agg(ctid::text, '')"
-    " ELSE ('lane guard: ' || count(*) || ' rows of lane_batches moved')::int::text END"
-    " FROM recorded"};
+constexpr pg::Statement kMoveHead{"log_move_head", EVENTSTORE_MOVE_HEAD("ctid = $1::text::tid")};
+constexpr pg::Statement kMoveHeadAnywhere{"log_move_head_anywhere",
+                                          EVENTSTORE_MOVE_HEAD("$1::text = ''")};
+#undef EVENTSTORE_MOVE_HEAD
 
 // The function names differ in nothing from PostgreSQL 14 on; pg_control_checkpoint() would lag
 // behind a promotion, the insert position does not.
@@ -137,13 +139,29 @@ void AddReadClock(pg::Pipeline* pipeline) { pipeline->Add(kReadClock, pg::Params
 
 std::int64_t ParseClock(const pg::Result& result) { return result.Timestamp(0, 0); }
 
-void AddMoveHead(pg::Pipeline* pipeline, std::string_view ctid, std::int64_t last_position,
-                 std::int64_t last_created_at_micros) {
-  pipeline->Add(kMoveHead,
-                pg::Params().Text(ctid).Int64(last_position).Timestamp(last_created_at_micros));
+void AddMoveHead(pg::Pipeline* pipeline, const HeadMove& move) {
+  pg::Params params;
+  params.Text(move.ctid)
+      .Int64(move.last_position)
+      .Timestamp(move.last_created_at_micros)
+      .Int64(move.expected.position)
+      .Int64(move.expected.epoch)
+      .Int64(move.expected.revision)
+      .Text(move.batch_ctid)
+      .Int64(move.batch)
+      .Uuid(move.daemon);
+  pipeline->Add(move.ctid.empty() ? kMoveHeadAnywhere : kMoveHead, std::move(params));
 }
 
+MovedHead ParseMoveHead(const pg::Result& result) {
+  return {std::string(result.Text(0, 0)), std::string(result.Text(0, 1)), result.Timestamp(0, 2)};
+}
+
+namespace {
+
 std::string ParseCtid(const pg::Result& result) { return std::string(result.Text(0, 0)); }
+
+}  // namespace
 
 absl::StatusOr<ServerIdentity> ReadServerIdentity(pg::Connection& connection, Deadline deadline) {
   auto result = connection.Query(kReadServer, pg::Params(), deadline);
@@ -189,11 +207,6 @@ absl::StatusOr<LaneBatch> OpenLaneBatch(pg::Connection& connection, const Uuid& 
   auto result = connection.Query(kOpenLaneBatch, pg::Params().Uuid(daemon), deadline);
   if (!result.ok()) return result.status();
   return LaneBatch{ParseCtid(*result), result->Int64(0, 1)};
-}
-
-void AddRecordBatch(pg::Pipeline* pipeline, std::string_view ctid, const Uuid& daemon,
-                    std::int64_t batch) {
-  pipeline->Add(kRecordBatch, pg::Params().Text(ctid).Uuid(daemon).Int64(batch));
 }
 
 }  // namespace eventstore::tables

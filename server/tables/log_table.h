@@ -56,10 +56,25 @@ struct LockedHead {
 void AddReadClock(pg::Pipeline* pipeline);
 [[nodiscard]] std::int64_t ParseClock(const pg::Result& result);
 
-// Moves the locked head and returns its new ctid (ParseCtid). Fails if the row is not at `ctid`.
-void AddMoveHead(pg::Pipeline* pipeline, std::string_view ctid, std::int64_t last_position,
-                 std::int64_t last_created_at_micros);
-[[nodiscard]] std::string ParseCtid(const pg::Result& result);
+// Moves the head to the end of a batch, and records the batch in the daemon's ledger. Takes the
+// head's lock where the transaction does not hold it yet. Fails ("lane guard") where the head is
+// not as `expected` (position, epoch and revision), or a row not at its ctid.
+struct HeadMove {
+  std::string_view ctid;  // of the head; empty: found by a scan
+  Head expected;
+  std::int64_t last_position = 0;
+  std::int64_t last_created_at_micros = 0;
+  std::string_view batch_ctid;  // of the daemon's row in the ledger
+  Uuid daemon{};
+  std::int64_t batch = 0;
+};
+void AddMoveHead(pg::Pipeline* pipeline, const HeadMove& move);
+struct MovedHead {
+  std::string ctid;
+  std::string batch_ctid;
+  std::int64_t clock_micros = 0;  // the database's clock under the lock
+};
+[[nodiscard]] MovedHead ParseMoveHead(const pg::Result& result);
 
 // Which server this is, for telling a failover: system identifier and WAL timeline.
 struct ServerIdentity {
@@ -87,9 +102,6 @@ struct LaneBatch {
 };
 [[nodiscard]] absl::StatusOr<LaneBatch> OpenLaneBatch(pg::Connection& connection,
                                                       const Uuid& daemon, Deadline deadline);
-// Records a batch in its own transaction; fails if the row is not at `ctid`.
-void AddRecordBatch(pg::Pipeline* pipeline, std::string_view ctid, const Uuid& daemon,
-                    std::int64_t batch);
 
 }  // namespace eventstore::tables
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "server/core/errors.h"
 #include "server/core/validation.h"
@@ -17,7 +18,7 @@ namespace {
 // whatever the statistics say.
 constexpr pg::Statement kLookUpStreams{
     "streams_look_up",
-    "SELECT coalesce(s.stream_key, nextval(pg_get_serial_sequence('streams', 'stream_key'))),"
+    "SELECT coalesce(s.stream_key, nextval('streams_stream_key_seq')),"
     " coalesce(s.version, 0), coalesce(s.tombstoned, false)"
     " FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY"
     " AS n(tenant_id, aggregate_type, aggregate_id, i)"
@@ -144,7 +145,9 @@ void AddLookUpStreams(pg::Pipeline* pipeline, const std::vector<StreamName>& nam
     types.Text(name.aggregate_type);
     ids.Text(name.aggregate_id);
   }
-  pipeline->Add(kLookUpStreams, pg::Params().Array(&tenants).Array(&types).Array(&ids));
+  pg::Params params;
+  params.Array(&tenants).Array(&types).Array(&ids);
+  pipeline->Add(kLookUpStreams, std::move(params));
 }
 
 std::vector<StreamRow> ParseLookUpStreams(const pg::Result& result) {
@@ -178,25 +181,20 @@ void AddWriteStreams(pg::Pipeline* pipeline, const std::vector<StreamChange>& ch
     }
   }
   if (new_keys.size() > 0) {
-    pipeline->Add(kInsertStreams, pg::Params()
-                                      .Array(&new_keys)
-                                      .Array(&new_tenants)
-                                      .Array(&new_types)
-                                      .Array(&new_ids)
-                                      .Array(&new_versions)
-                                      .Array(&new_firsts)
-                                      .Array(&new_lasts)
-                                      .Timestamp(created_at_micros));
+    pg::Params params;
+    for (pg::ArrayWriter* array :
+         {&new_keys, &new_tenants, &new_types, &new_ids, &new_versions, &new_firsts, &new_lasts}) {
+      params.Array(array);
+    }
+    params.Timestamp(created_at_micros);
+    pipeline->Add(kInsertStreams, std::move(params));
   }
   if (keys.size() > 0) {
     const std::int64_t count = keys.size();
-    pipeline->Add(kUpdateStreams, pg::Params()
-                                      .Array(&keys)
-                                      .Array(&olds)
-                                      .Array(&versions)
-                                      .Array(&lasts)
-                                      .Timestamp(created_at_micros)
-                                      .Int64(count));
+    pg::Params params;
+    params.Array(&keys).Array(&olds).Array(&versions).Array(&lasts);
+    params.Timestamp(created_at_micros).Int64(count);
+    pipeline->Add(kUpdateStreams, std::move(params));
   }
 }
 

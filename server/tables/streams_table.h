@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "eventstore/v1/event_store_service.pb.h"
@@ -22,6 +23,12 @@ struct StreamName {
   Uuid tenant = kNilUuid;
   std::string_view aggregate_type;
   std::string_view aggregate_id;
+
+  bool operator==(const StreamName&) const = default;
+  template <typename H>
+  friend H AbslHashValue(H state, const StreamName& name) {
+    return H::combine(std::move(state), name.tenant, name.aggregate_type, name.aggregate_id);
+  }
 };
 
 // A stream as the lane knows it.
@@ -31,8 +38,8 @@ struct StreamRow {
   bool tombstoned = false;
 };
 
-// Looks up many streams, on a lane's connection after it locked the head. A stream that does not
-// exist gets a new key, so that its first event needs no further round trip.
+// Looks up many streams, on a lane's connection. A stream that does not exist gets a new key, so
+// that its first event needs no further round trip.
 void AddLookUpStreams(pg::Pipeline* pipeline, const std::vector<StreamName>& names);
 // One row per name, in order.
 [[nodiscard]] std::vector<StreamRow> ParseLookUpStreams(const pg::Result& result);

@@ -151,6 +151,10 @@ LaneMetrics Metrics::Lane(const std::string& store) {
                                  "Appends refused because the queue was full.");
   lane.slow_commits =
       make.Counter("eventstore_lane_slow_commits_total", "Commits slower than the threshold.");
+  lane.optimistic_failures = make.Counter(
+      "eventstore_lane_optimistic_failures_total",
+      "Batches that the lane decided on what it knew and had to decide again under the "
+      "head's lock.");
   lane.in_doubt = make.Counter("eventstore_lane_in_doubt_total",
                                "Commits whose outcome had to be found out afterwards.");
   lane.poisoned = make.Counter("eventstore_lane_poisoned_appends_total",

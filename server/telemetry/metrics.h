@@ -46,6 +46,7 @@ struct LaneMetrics {
   prometheus::Counter* replays;               // eventstore_append_replays_total
   prometheus::Counter* overloaded;            // eventstore_append_overloaded_total
   prometheus::Counter* slow_commits;          // eventstore_lane_slow_commits_total
+  prometheus::Counter* optimistic_failures;   // eventstore_lane_optimistic_failures_total
   prometheus::Counter* in_doubt;              // eventstore_lane_in_doubt_total
   prometheus::Counter* poisoned;              // eventstore_lane_poisoned_appends_total
   prometheus::Counter* reconnects;            // eventstore_lane_reconnects_total

@@ -69,17 +69,6 @@ TEST_CASE("An empty array has no dimension", "[codec]") {
   CHECK(array.Finish() == "\0\0\0\0"s + "\0\0\0\0"s + "\0\0\0\x19"s);
 }
 
-TEST_CASE("An array may grow after it was finished", "[codec]") {
-  ArrayWriter once(kInt8);
-  once.Int64(1);
-  once.Int64(2);
-  ArrayWriter twice(kInt8);
-  twice.Int64(1);
-  REQUIRE(!twice.Finish().empty());
-  twice.Int64(2);
-  CHECK(twice.Finish() == once.Finish());
-}
-
 TEST_CASE("Parameters keep their order, types and NULLs", "[codec]") {
   Params params;
   params.Text("").Null(kUuid).Int32(1).Null(kText);
