@@ -6,17 +6,22 @@ PRESET ?= release
 JOBS ?= $(shell nproc)
 DATA ?= data
 BUF_VERSION := 1.75.0
+# How long `make test-faults` makes faults in all, and over how many seeds.
+FAULT_SECONDS ?= 600
+FAULT_ROUNDS ?= 6
 SOURCES = $(shell git ls-files 'server/*.cc' 'server/*.h' 'client/*.cc' 'client/*.h' \
   'schema/*.h' 'tests/*.cc' 'tests/*.h')
 
-.PHONY: help deps deps-build deps-lint configure build run test test-unit test-asan test-tsan \
-  thread-safety bench format lint lint-format lint-proto lint-tidy clean
+.PHONY: help deps deps-build deps-lint configure build run test test-unit test-faults test-asan \
+  test-tsan thread-safety bench format lint lint-format lint-proto lint-tidy clean
 
 help:
 	@echo "make run          install what is missing, build, start the daemon on an embedded PostgreSQL"
 	@echo "make test         install what is missing, build, run every test"
 	@echo "make build        leaves $(BUILD)/bin/eventstored and $(BUILD)/bin/eventstorectl"
-	@echo "make bench        a load of appends against a daemon of its own, next to pgbench"
+	@echo "make bench        each workload next to PostgreSQL used directly; a quarter of an hour, one"
+	@echo "                  table (BENCH_FLAGS='--quick --rows append64' for a look)"
+	@echo "make test-faults  ten minutes of killing, freezing and cutting (FAULT_SECONDS, FAULT_ROUNDS)"
 	@echo "make test-asan    unit and integration tests under AddressSanitizer and UBSan"
 	@echo "make test-tsan    the tests that link no gRPC under ThreadSanitizer"
 	@echo "make format       clang-format all sources;  make lint checks format, protos, clang-tidy"
@@ -45,6 +50,12 @@ test-unit: configure
 	cmake --build $(BUILD) --parallel $(JOBS)
 	cd $(BUILD) && ctest --output-on-failure --no-tests=error -L unit
 
+# EVENTSTORE_FAULT_SEED chooses the first round's seed.
+test-faults: configure
+	cmake --build $(BUILD) --parallel $(JOBS) --target integration_faults
+	EVENTSTORE_FAULT_SECONDS=$(FAULT_SECONDS) EVENTSTORE_FAULT_ROUNDS=$(FAULT_ROUNDS) \
+	  $(BUILD)/bin/integration_faults
+
 test-asan: deps
 	cmake --preset asan > /dev/null
 	cmake --build build-asan --parallel $(JOBS)
@@ -62,7 +73,7 @@ thread-safety: deps
 	  eventstore_pg eventstore_tables eventstore_engine
 
 bench: build
-	tests/bench/run.sh $(BUILD)
+	tests/bench/bench.py $(BUILD) $(BENCH_FLAGS)
 
 format: deps
 	clang-format-14 -i $(SOURCES)
