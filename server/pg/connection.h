@@ -98,6 +98,8 @@ class Connection {
   [[nodiscard]] absl::Status RunScript(std::string_view sql, Deadline deadline);
   // One empty round trip.
   [[nodiscard]] absl::Status Ping(Deadline deadline);
+  // Without a round trip: whether the server or the network has ended the idle connection.
+  [[nodiscard]] absl::Status CheckIdle() { return Absorb(); }
   // Waits for notifications (after LISTEN) until one is there, `wake_fd` becomes readable (-1:
   // none; it is not read) or the deadline passes; an empty list in the last two cases.
   [[nodiscard]] absl::StatusOr<std::vector<Notification>> WaitForNotifications(int wake_fd,
@@ -116,6 +118,8 @@ class Connection {
   [[nodiscard]] bool in_transaction() const;
   [[nodiscard]] int server_version() const { return server_version_; }  // such as 150004
   [[nodiscard]] std::chrono::steady_clock::time_point opened_at() const { return opened_at_; }
+  // When the server last answered.
+  [[nodiscard]] std::chrono::steady_clock::time_point used_at() const { return used_at_; }
   [[nodiscard]] const ConnectionOptions& options() const { return options_; }
 
  private:
@@ -154,6 +158,7 @@ class Connection {
   std::optional<Notice> fatal_;  // Why the server ended an idle connection.
   int server_version_ = 0;
   std::chrono::steady_clock::time_point opened_at_;
+  std::chrono::steady_clock::time_point used_at_;
 };
 
 // Several prepared statements in one round trip.

@@ -52,6 +52,7 @@ Pipeline::Outcome Pipeline::RunCalls(Connection* connection, std::span<const Cal
     outcome.results.reserve(calls.size());
     outcome.status = Receive(connection, answers, deadline, &outcome.results);
   }
+  connection->used_at_ = std::chrono::steady_clock::now();
   outcome.notices = std::move(connection->notices_);
   connection->notices_.clear();
   return outcome;

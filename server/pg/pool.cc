@@ -162,7 +162,9 @@ void Pool::Weed(Slot* slot, Deadline deadline) {
   // A server that hangs is like one that cannot be reached: it gets as long as a connect.
   const Deadline ping_deadline =
       std::min(deadline, After(now, connection_options_.connect_timeout));
-  const absl::Status pinged = slot->connection->Ping(ping_deadline);
+  const bool used_just_now = now - slot->connection->used_at() < options_.pre_ping_idle;
+  const absl::Status pinged =
+      used_just_now ? slot->connection->CheckIdle() : slot->connection->Ping(ping_deadline);
   if (pinged.ok() || slot->connection->usable()) return;  // Or the caller's deadline passed.
   metrics_.pre_ping_failures->Increment();
   spdlog::debug("replacing a dead pooled connection");

@@ -24,8 +24,10 @@ struct PoolOptions {
   std::chrono::milliseconds pool_timeout{30'000};
   // A connection older than this is replaced before its next use; negative: never.
   std::chrono::milliseconds pool_recycle{1'800'000};
-  // Test a connection by a round trip before each use, and replace it if it is dead.
+  // Test a connection before each use, and replace it if it is dead: by a round trip, or, where it
+  // was used within `pre_ping_idle`, by a look at its socket alone.
   bool pool_pre_ping = true;
+  std::chrono::milliseconds pre_ping_idle{1'000};
 };
 
 // The pool's four figures, as SQLAlchemy names them.

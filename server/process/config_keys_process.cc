@@ -141,8 +141,10 @@ std::vector<Key> PoolKeys() {
       SecondsKey("pool.pool_recycle", EVENTSTORE_FIELD(store.pool.pool_recycle), {-1, 604'800},
                  "A connection older than this, in seconds, is replaced before its next use; -1: "
                  "never."),
-      BoolKey("pool.pool_pre_ping", EVENTSTORE_FIELD(store.pool.pool_pre_ping),
-              "Whether a connection is tested by a round trip before each use."),
+      BoolKey(
+          "pool.pool_pre_ping", EVENTSTORE_FIELD(store.pool.pool_pre_ping),
+          "Whether a connection is tested before each use: by a round trip, or where it was used "
+          "within the last second by a look at its socket."),
       BoolKey("pool.echo", EVENTSTORE_FIELD(store.connection.echo),
               "Whether every statement is logged, at level debug and without its parameters."),
   };

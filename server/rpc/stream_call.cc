@@ -5,6 +5,14 @@
 #include "server/core/errors.h"
 
 namespace eventstore::rpc {
+namespace {
+
+// A last message of so many bytes goes out together with the end of the call. It fits into a call's
+// first flow-control window, so that no client can hold it up (a dead connection ends by
+// keepalive).
+constexpr std::size_t kWriteAndFinishBytesMax = 32 << 10;
+
+}  // namespace
 
 StreamCall::StreamCall(CallEnvironment* environment, grpc::CallbackServerContext* context,
                        const Method* method, Flow flow)
@@ -65,6 +73,7 @@ void StreamCall::End(absl::Status status) {
 void StreamCall::Advance() {
   bool write = false;
   bool finish = false;
+  bool write_and_finish = false;
   absl::Status status;
   std::shared_ptr<Backend> fetch_from;  // held: the call may end while Fetch runs
   {
@@ -75,7 +84,13 @@ void StreamCall::Advance() {
         queue_.pop_front();
         is_writing_ = write = true;
         write_started_at_ = std::chrono::steady_clock::now();
-        WatchForStall();
+        if (queue_.empty() && is_last_ && !is_ended_ &&
+            writing_.bytes.Length() <= kWriteAndFinishBytesMax) {
+          is_finished_ = write_and_finish = true;
+          write = false;
+        } else {
+          WatchForStall();
+        }
       } else if (is_ended_ || is_last_) {
         is_finished_ = finish = true;
         status = end_status_;
@@ -90,6 +105,9 @@ void StreamCall::Advance() {
   // Without the lock. Nobody else can start a write or the end until this write is done, and the
   // call lives at least until gRPC was told its end here.
   if (write) StartWrite(&writing_.bytes);
+  if (write_and_finish) {
+    StartWriteAndFinish(&writing_.bytes, grpc::WriteOptions(), caller_.Finish(status));
+  }
   if (fetch_from != nullptr) Fetch(fetch_from.get());
   if (finish) Finish(caller_.Finish(status));
 }

@@ -73,6 +73,7 @@ PoolOptions Sized(int pool_size, int max_overflow) {
   PoolOptions options;
   options.pool_size = pool_size;
   options.max_overflow = max_overflow;
+  options.pre_ping_idle = milliseconds(0);
   return options;
 }
 
@@ -242,6 +243,28 @@ TEST_CASE("Pre-ping is a round trip: it finds a server process that hangs", "[po
   REQUIRE(kill(hung, SIGCONT) == 0);
   REQUIRE(lease.ok());
   CHECK(PidOf(*lease) != hung);
+  CHECK(fixture.metrics.pre_ping_failures->Value() == 1);
+}
+
+TEST_CASE("A connection used a moment ago is looked at without a round trip", "[pool]") {
+  PoolOptions options = Sized(1, 0);
+  options.pre_ping_idle = std::chrono::minutes(10);
+  PoolFixture fixture(options);
+  int pid = 0;
+  {
+    Pool::Lease lease = fixture.Acquire();
+    pid = PidOf(lease);
+  }
+  REQUIRE(kill(pid, SIGSTOP) == 0);  // a round trip would hang
+  {
+    absl::StatusOr<Pool::Lease> lease = fixture.pool.Acquire(In(kTimeout));
+    REQUIRE(kill(pid, SIGCONT) == 0);
+    REQUIRE(lease.ok());
+    CHECK(PidOf(*lease) == pid);
+  }
+  fixture.Terminate(pid);  // but a closed socket shows
+  Pool::Lease lease = fixture.Acquire();
+  CHECK(PidOf(lease) != pid);
   CHECK(fixture.metrics.pre_ping_failures->Value() == 1);
 }
 
