@@ -13,7 +13,7 @@ SOURCES = $(shell git ls-files 'server/*.cc' 'server/*.h' 'client/*.cc' 'client/
   'schema/*.h' 'tests/*.cc' 'tests/*.h')
 
 .PHONY: help deps deps-build deps-lint configure build run test test-unit test-faults test-asan \
-  test-tsan thread-safety bench format lint lint-format lint-proto lint-tidy clean
+  test-asan-unit test-tsan thread-safety bench format lint lint-format lint-proto lint-tidy clean
 
 help:
 	@echo "make run          install what is missing, build, start the daemon on an embedded PostgreSQL"
@@ -60,6 +60,13 @@ test-asan: deps
 	cmake --preset asan > /dev/null
 	cmake --build build-asan --parallel $(JOBS)
 	cd build-asan && ctest --output-on-failure --no-tests=error
+
+# The part of it that starts no server.
+test-asan-unit: deps
+	cmake --preset asan > /dev/null
+	cmake --build build-asan --parallel $(JOBS) --target unit_core unit_telemetry unit_pg \
+	  unit_tables unit_engine unit_faults unit_rpc unit_process unit_client
+	cd build-asan && ctest --output-on-failure --no-tests=error -L unit
 
 test-tsan: deps
 	cmake --preset tsan > /dev/null

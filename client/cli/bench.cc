@@ -33,7 +33,9 @@ grpc::Status Prepare(const BenchContext& context, std::unique_ptr<Workload>* wor
   if (mode == "append") *workload = MakeAppendWorkload(context);
   if (mode == "append-stream") *workload = MakeAppendStreamWorkload(context);
   if (mode == "read-stream") {
-    if (grpc::Status status = FillStreams(context); !status.ok()) return status;
+    if (context.options.existing.empty()) {
+      if (grpc::Status status = FillStreams(context); !status.ok()) return status;
+    }
     *workload = MakeReadStreamWorkload(context);
   }
   if (mode == "read-all") {
@@ -135,7 +137,16 @@ void AddBenchCommand(CLI::App* app, Action* action) {
   command->add_option("--type", options->aggregate_type, "aggregate type of the streams")
       ->capture_default_str();
   command->add_option("--tenant", options->tenant, "tenant of the streams, a UUID");
+  command
+      ->add_option("--existing", options->existing,
+                   "append, append-stream, read-stream: the streams are PREFIX-0 to "
+                   "PREFIX-(N-1), N of --streams, which are there already")
+      ->type_name("PREFIX");
   command->callback([=] {
+    const bool takes_existing = options->mode != "read-all" && options->mode != "subscribe";
+    if (!takes_existing && !options->existing.empty()) {
+      throw CLI::ValidationError("--existing goes with append, append-stream and read-stream");
+    }
     constexpr double kDefaultSubscribeRate = 1000;
     const bool rate_given = command->get_option("--rate")->count() > 0;
     if (options->mode == "subscribe" && !rate_given) options->rate = kDefaultSubscribeRate;

@@ -34,6 +34,9 @@ struct BenchOptions {
   int events_per_read = 500;
   std::string aggregate_type = "Bench";
   std::string tenant;
+  // The prefix of the common streams' names, if they are there already; empty: streams of the run's
+  // own.
+  std::string existing;
 };
 
 // Makes a JSON object of exactly so many bytes (at least 1; below 8 it is a number or a string),
@@ -43,7 +46,8 @@ struct BenchOptions {
 // Fills append requests. Any thread, for different requests at once.
 class EventMaker {
  public:
-  // Every run has streams of its own, named by a prefix of its own.
+  // Every run has streams of its own, named by a prefix of its own; only the common ones may be
+  // others' (`--existing`).
   explicit EventMaker(const BenchOptions& options);
 
   // Makes `request` append to a random one of the run's streams, or to a new one. Reuses what
@@ -107,7 +111,7 @@ struct BenchResult {
 [[nodiscard]] std::unique_ptr<Workload> MakeReadAllWorkload(const BenchContext& context,
                                                             std::int64_t head);
 
-// Gives each of the run's common streams `--events-per-append` events, for a reader to find.
+// Gives each of the common streams `--events-per-append` events, for a reader to find.
 [[nodiscard]] grpc::Status FillStreams(const BenchContext& context);
 
 // Runs a load and prints its progress.

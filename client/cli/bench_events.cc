@@ -45,7 +45,8 @@ void EventMaker::NameStream(std::int64_t number, v1::StreamId* stream) const {
   stream->set_tenant_id(options_.tenant);
   std::string* const id = stream->mutable_aggregate_id();
   id->clear();
-  fmt::format_to(std::back_inserter(*id), "{}-{}", prefix_, number);
+  const bool existing = !options_.existing.empty() && number < options_.streams;
+  fmt::format_to(std::back_inserter(*id), "{}-{}", existing ? options_.existing : prefix_, number);
 }
 
 void EventMaker::FillStream(std::int64_t number, v1::AppendEventsRequest* request,

@@ -84,7 +84,7 @@ bool Lane::Connect() {
   current_ = false;
   if (host_->GivenUp()) return false;
   const bool first = known_.epoch == 0;
-  auto opened = database_->Open();
+  auto opened = database_->Open(known_.epoch);
   if (!opened.ok()) {
     if (Clock::now() >= next_complaint_) {
       spdlog::warn("store {}: waiting for the database: {}", options_.name,
@@ -234,7 +234,8 @@ std::vector<tables::StreamName> Lane::UnknownStreams(const Batch& batch) {
 }
 
 absl::Status Lane::RepairCache(const tables::Head& head) {
-  if (head.epoch == known_.epoch && head.position < known_.position) {
+  if (head.epoch < known_.epoch ||
+      (head.epoch == known_.epoch && head.position < known_.position)) {
     // Commits are missing although the server is the same: somebody restored an older copy of the
     // tables.
     database_->RaiseEpochAtNextOpen();

@@ -30,9 +30,11 @@ class LaneDatabase {
     bool raised_epoch = false;    // by this call
   };
   // Connects. Under the head lock it compares the server with the one that wrote last, raises the
-  // epoch if they differ, and learns the last batch of this daemon that was committed: a commit
-  // that still waits (for a replica, say) holds the lock, so the answer is certain.
-  [[nodiscard]] virtual absl::StatusOr<Opened> Open() = 0;
+  // epoch if they differ (beyond `known_epoch`, the newest that the lane has seen: a second
+  // failover may have lost the row that says so), and learns the last batch of this daemon that was
+  // committed: a commit that still waits (for a replica, say) holds the lock, so the answer is
+  // certain.
+  [[nodiscard]] virtual absl::StatusOr<Opened> Open(std::int64_t known_epoch) = 0;
   virtual void Close() = 0;
   // Cancels what the server does for the lane now. Any thread.
   virtual void Interrupt() = 0;

@@ -70,14 +70,14 @@ Deadline LaneSession::RoundTripDeadline() const {
          options_.writer.lock_timeout_ms;
 }
 
-absl::StatusOr<LaneDatabase::Opened> LaneSession::Open() {
+absl::StatusOr<LaneDatabase::Opened> LaneSession::Open(std::int64_t known_epoch) {
   Close();
   auto connection =
       pg::Connection::Open(connection_options_, std::chrono::steady_clock::now() +
                                                     options_.connection.connect_timeout * 4);
   if (!connection.ok()) return connection.status();
   SetConnection(std::move(*connection));
-  auto opened = SignOn();
+  auto opened = SignOn(known_epoch);
   if (!opened.ok()) {
     Close();
   } else {
@@ -96,7 +96,7 @@ void LaneSession::Interrupt() {
   if (connection_ != nullptr) connection_->Cancel();
 }
 
-absl::StatusOr<LaneDatabase::Opened> LaneSession::SignOn() {
+absl::StatusOr<LaneDatabase::Opened> LaneSession::SignOn(std::int64_t known_epoch) {
   pg::Pipeline lock(connection_.get());
   lock.Add(tables::kBegin, {});
   tables::AddLockHeadAnywhere(&lock);
@@ -112,14 +112,19 @@ absl::StatusOr<LaneDatabase::Opened> LaneSession::SignOn() {
   Opened opened;
   const bool same =
       locked.system_identifier == server->system_identifier && locked.timeline == server->timeline;
-  if (!same || raise_epoch_) {
+  // A history that this daemon has seen is gone: the epoch went back, or the server changed and yet
+  // the epoch is one that was given out before.
+  const bool lost = locked.head.epoch < known_epoch ||
+                    (locked.head.epoch == known_epoch && !(*server == server_));
+  if (!same || lost || raise_epoch_) {
     opened.raised_epoch = locked.system_identifier != 0;
-    auto moved = tables::RecordServer(*connection_, locked, *server, opened.raised_epoch,
-                                      RoundTripDeadline());
+    const std::int64_t epoch =
+        opened.raised_epoch ? std::max(locked.head.epoch, known_epoch) + 1 : locked.head.epoch;
+    auto moved = tables::RecordServer(*connection_, locked, *server, epoch, RoundTripDeadline());
     if (!moved.ok()) return moved.status();
     head_ctid_ = *moved;
     if (opened.raised_epoch) {
-      ++locked.head.epoch;
+      locked.head.epoch = epoch;
       spdlog::warn(
           "store {}: the history was rewound, or this is another server or timeline than the one "
           "that wrote last; the epoch is {} from position {} on",
@@ -136,6 +141,7 @@ absl::StatusOr<LaneDatabase::Opened> LaneSession::SignOn() {
     if (SaysCommitIsInDoubt(notice)) return absl::UnavailableError(notice.message);
   }
   raise_epoch_ = false;
+  server_ = *server;
   batch_ctid_ = batch->ctid;
   opened.head = locked.head;
   opened.last_batch = batch->last_batch;

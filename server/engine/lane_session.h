@@ -27,7 +27,7 @@ class LaneSession : public LaneDatabase {
   // `options` must outlive this object.
   LaneSession(const StoreOptions& options, Uuid daemon_id);
 
-  absl::StatusOr<Opened> Open() override;
+  absl::StatusOr<Opened> Open(std::int64_t known_epoch) override;
   void Close() override { SetConnection(nullptr); }
   void Interrupt() override;
   void RaiseEpochAtNextOpen() override { raise_epoch_ = true; }
@@ -51,7 +51,7 @@ class LaneSession : public LaneDatabase {
  private:
   // How long one round trip may take: the server's own time-outs end a statement before.
   [[nodiscard]] Deadline RoundTripDeadline() const;
-  [[nodiscard]] absl::StatusOr<Opened> SignOn();
+  [[nodiscard]] absl::StatusOr<Opened> SignOn(std::int64_t known_epoch);
   // One try, by the remembered ctid or by a scan. `found` tells whether the head's row was there.
   [[nodiscard]] absl::StatusOr<LockedState> TryLock(const std::vector<Uuid>& event_ids,
                                                     const std::vector<tables::StreamName>& names,
@@ -74,6 +74,8 @@ class LaneSession : public LaneDatabase {
   std::string head_ctid_;
   std::string batch_ctid_;
   bool raise_epoch_ = false;  // by the next Open, in any case
+  // The server that the last Open found.
+  tables::ServerIdentity server_;
   std::int64_t batches_since_scan_ = 0;
 };
 

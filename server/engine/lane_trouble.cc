@@ -113,6 +113,7 @@ std::optional<Lane::Attempt> Lane::GiveUpOptimism(const absl::Status& status) {
 bool Lane::Settle(const Batch& batch) {
   Decided decided = std::move(*in_doubt_);
   in_doubt_.reset();
+  const std::int64_t epoch = known_.epoch;
   while (!Connect()) {
     // Nobody is told more than is known: after the longest wait the caller may repeat with its ids.
     const auto now = std::chrono::steady_clock::now();
@@ -129,7 +130,12 @@ bool Lane::Settle(const Batch& batch) {
   }
   if (opened_.last_batch != in_doubt_batch_) return false;  // rolled back: decide anew
   spdlog::info("store {}: the commit in doubt had happened", options_.name);
-  Finish(batch, std::move(decided));
+  // In a new epoch `known_` is what the connection found.
+  if (known_.epoch == epoch) {
+    Committed(batch, std::move(decided));
+  } else {
+    Finish(batch, std::move(decided));
+  }
   return true;
 }
 

@@ -170,9 +170,8 @@ absl::StatusOr<ServerIdentity> ReadServerIdentity(pg::Connection& connection, De
 }
 
 absl::StatusOr<std::string> RecordServer(pg::Connection& connection, const LockedHead& locked,
-                                         const ServerIdentity& server, bool raise_epoch,
+                                         const ServerIdentity& server, std::int64_t epoch,
                                          Deadline deadline) {
-  const std::int64_t epoch = locked.head.epoch + (raise_epoch ? 1 : 0);
   auto moved = connection.Query(kRecordServer,
                                 pg::Params()
                                     .Text(locked.ctid)
@@ -183,7 +182,7 @@ absl::StatusOr<std::string> RecordServer(pg::Connection& connection, const Locke
   if (!moved.ok()) return moved.status();
   if (moved->rows() != 1) return absl::InternalError("log_head moved under its own lock");
   std::string ctid = ParseCtid(*moved);
-  if (raise_epoch) {
+  if (epoch != locked.head.epoch) {
     auto started = connection.Query(
         kStartEpoch, pg::Params().Int64(epoch).Int64(locked.head.position + 1), deadline);
     if (!started.ok()) return started.status();

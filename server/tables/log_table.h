@@ -80,15 +80,17 @@ struct MovedHead {
 struct ServerIdentity {
   std::int64_t system_identifier = 0;
   std::int64_t timeline = 0;
+
+  bool operator==(const ServerIdentity&) const = default;
 };
 [[nodiscard]] absl::StatusOr<ServerIdentity> ReadServerIdentity(pg::Connection& connection,
                                                                 Deadline deadline);
-// In the lane's open transaction, under the head lock: records the server, and raises the epoch
-// where the store was last written on another one. Returns the head's new ctid.
+// In the lane's open transaction, under the head lock: records the server and the epoch, which
+// is higher than the row's where the history was rewound. Returns the head's new ctid.
 [[nodiscard]] absl::StatusOr<std::string> RecordServer(pg::Connection& connection,
                                                        const LockedHead& locked,
                                                        const ServerIdentity& server,
-                                                       bool raise_epoch, Deadline deadline);
+                                                       std::int64_t epoch, Deadline deadline);
 
 // The streams that revisions after `revision` changed; a 0 means: anything.
 [[nodiscard]] absl::StatusOr<std::vector<std::int64_t>> ReadChangedStreams(

@@ -160,6 +160,33 @@ TEST_CASE("Tables that were restored in place raise the epoch as well", "[troubl
   CHECK(SelectInt(*sql, "SELECT epoch FROM log_head") == 2);
 }
 
+TEST_CASE("A second failover that loses the first one's epoch gets a number of its own",
+          "[trouble][epoch]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore store(Named(conninfo, "one"));
+  Must(Append(*store, Stream("a"), NoStream(), NewIds(5)));
+  const auto sql = Connect(conninfo, "public");
+  LoseEventsAfter(*sql, 2);
+  Terminate(*sql, "one");
+  Must(Append(*store, Stream("a"), Exact(2), NewIds(2)));
+  REQUIRE(SelectInt(*sql, "SELECT epoch FROM log_head") == 2);
+  Follower beyond(*store);
+  REQUIRE(beyond.AwaitEvents(4));
+  // The next server has neither these two events nor the epoch that they were written in.
+  LoseEventsAfter(*sql, 2);
+  Run(*sql, "DELETE FROM log_epochs WHERE epoch = 2; UPDATE log_head SET epoch = 1");
+  Terminate(*sql, "one");
+  CHECK(Must(Append(*store, Stream("a"), Exact(2), NewIds(1))).last_position() == 3);
+  CHECK(SelectInt(*sql, "SELECT epoch FROM log_head") == 3);
+  CHECK(SelectInt(*sql, "SELECT first_position FROM log_epochs WHERE epoch = 3") == 3);
+  REQUIRE(beyond.AwaitEnd());
+  CHECK(ReasonOf(beyond.End()) == v1::ERROR_REASON_POSITION_AHEAD);
+  // Tables of an older epoch, put back on the same server, are another history too.
+  Run(*sql, "DELETE FROM log_epochs WHERE epoch > 1; UPDATE log_head SET epoch = 1");
+  Must(Append(*store, Stream("a"), Exact(3), NewIds(1)));
+  CHECK(SelectInt(*sql, "SELECT epoch FROM log_head") == 4);
+}
+
 TEST_CASE("Equal heads that hide different histories send no append to another stream",
           "[trouble][epoch]") {
   const std::string conninfo = CreateStoreDatabase();

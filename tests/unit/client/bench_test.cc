@@ -195,6 +195,51 @@ TEST_CASE("EveryModeMeasures") {
   }
 }
 
+v1::Event EventOf(const std::string& aggregate_id) {
+  v1::Event event;
+  event.mutable_stream()->set_aggregate_type("Bench");
+  event.mutable_stream()->set_aggregate_id(aggregate_id);
+  return event;
+}
+
+TEST_CASE("ExistingStreamsAreReadAsTheyAre") {
+  FakeServer server;
+  for (int number = 0; number < 10; ++number) {
+    const std::string name = "there-" + std::to_string(number);
+    for (int i = 0; i < 3; ++i) server.Add(EventOf(name));
+  }
+  const CliResult result = RunMode(&server, "0", {"read-stream", "--existing", "there"});
+  INFO(result.out << result.err);
+  rapidjson::Document report;
+  report.Parse(result.out.c_str());
+  REQUIRE_FALSE(report.HasParseError());
+  CHECK(report["operations"].GetInt64() > 0);
+  CHECK(report["events"].GetInt64() == 3 * report["operations"].GetInt64());
+  CHECK(server.appends().empty());
+}
+
+TEST_CASE("NewStreamsAreTheRunsOwnBesideExistingOnes") {
+  FakeServer server;
+  const CliResult result =
+      RunMode(&server, "0", {"append", "--existing", "there", "--new-streams", "50"});
+  INFO(result.out << result.err);
+  CHECK(result.code == 0);
+  int existing = 0;
+  int fresh = 0;
+  for (const v1::AppendEventsRequest& append : server.appends()) {
+    const std::string& id = append.stream().aggregate_id();
+    if (id.rfind("there-", 0) == 0) {
+      ++existing;
+      REQUIRE(std::stoi(id.substr(6)) < 10);
+    } else {
+      ++fresh;
+      REQUIRE(id.rfind("run-", 0) == 0);
+    }
+  }
+  CHECK(existing > 0);
+  CHECK(fresh > 0);
+}
+
 TEST_CASE("SomeFailuresAreReportedByReason") {
   const auto mode = GENERATE(as<std::string>(), "append", "append-stream");
   FakeServer server;

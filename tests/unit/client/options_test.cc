@@ -80,6 +80,7 @@ TEST_CASE("UsageErrorsExitWith2AndSayWhatWasWrong") {
       {{"bench", "fly"}, "MODE"},
       {{"bench", "append", "--in-flight", "0"}, "--in-flight"},
       {{"bench", "append", "--new-streams", "101"}, "--new-streams"},
+      {{"bench", "subscribe", "--existing", "x"}, "--existing goes with append"},
   };
   for (const Case& one : cases) {
     const CliResult result = RunCliWith(one.arguments);

@@ -1,0 +1,389 @@
+#include "tests/unit/engine/lane_model.h"
+
+#include <absl/strings/match.h>
+#include <absl/strings/str_cat.h>
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "server/core/errors.h"
+
+namespace eventstore::engine {
+namespace {
+
+using Kind = NaiveBatch::Verdict::Kind;
+using Outcome = Request::Outcome;
+
+v1::ErrorInfo DetailOf(const absl::Status& status) {
+  const auto details = DetailsOf(status);
+  return details.empty() ? v1::ErrorInfo() : details.front();
+}
+
+bool Holds(const v1::ExpectedVersion& expected, std::int64_t version) {
+  if (expected.has_any()) return true;
+  if (expected.has_no_stream()) return version == 0;
+  if (expected.has_stream_exists()) return version != 0;
+  return expected.kind_case() == v1::ExpectedVersion::kExact && expected.exact() == version;
+}
+
+std::int64_t MicrosOf(const google::protobuf::Timestamp& time) {
+  return time.seconds() * 1'000'000 + time.nanos() / 1'000;
+}
+
+}  // namespace
+
+// --- the naive batch ---
+
+NaiveBatch::NaiveBatch(const MemoryTables* tables, const MemoryTables::Commit* before)
+    : tables_(tables),
+      base_position_(before == nullptr ? tables->head().position : before->head_before.position),
+      base_commit_(before == nullptr ? std::numeric_limits<std::int64_t>::max() : before->number),
+      position_(base_position_) {}
+
+std::optional<NaiveBatch::Place> NaiveBatch::Find(const Uuid& id) const {
+  const auto written = written_.find(id);
+  if (written != written_.end()) return written->second;
+  const StoredEvent* event = tables_->FindEvent(id);
+  if (event == nullptr || event->position > base_position_) return std::nullopt;
+  return Place{event->position, event->version, event->stream_name, event->stream.tenant_id(),
+               event->stream.aggregate_id()};
+}
+
+std::int64_t NaiveBatch::StoredVersion(const std::string& stream) const {
+  const StoredStream* stored = tables_->FindStream(stream);
+  if (stored == nullptr) return 0;
+  return std::upper_bound(stored->positions.begin(), stored->positions.end(), base_position_) -
+         stored->positions.begin();
+}
+
+bool NaiveBatch::Tombstoned(const std::string& stream) const {
+  const StoredStream* stored = tables_->FindStream(stream);
+  return stored != nullptr && stored->tombstoned_by != 0 && stored->tombstoned_by < base_commit_;
+}
+
+NaiveBatch::Verdict NaiveBatch::Decide(const Request& request) {
+  const std::vector<Uuid>& ids = request.append.event_ids;
+  std::vector<Place> stored;
+  int blamed = -1;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const std::optional<Place> place = Find(ids[i]);
+    if (!place.has_value()) continue;
+    if (blamed < 0) blamed = static_cast<int>(i);
+    stored.push_back(*place);
+  }
+  if (!stored.empty()) {
+    bool replay = stored.size() == ids.size();
+    for (std::size_t i = 0; i < stored.size(); ++i) {
+      replay = replay && stored[i].stream == request.stream &&
+               stored[i].version == stored[0].version + static_cast<std::int64_t>(i);
+    }
+    return {replay ? Kind::kReplayed : Kind::kDuplicate, stored[0], blamed, 0};
+  }
+  if (Tombstoned(request.stream)) return {Kind::kDeleted, {}, 0, 0};
+  const auto known = versions_.try_emplace(request.stream, 0);
+  std::int64_t& version = known.first->second;
+  if (known.second) version = StoredVersion(request.stream);
+  if (!Holds(request.append.request.expected_version(), version)) {
+    return {Kind::kConflict, {}, 0, version};
+  }
+  const v1::StreamId& stream = request.append.request.stream();
+  const Place first{position_ + 1, version + 1, request.stream, stream.tenant_id(),
+                    stream.aggregate_id()};
+  for (const Uuid& id : ids) {
+    Place place = first;
+    place.position = ++position_;
+    place.version = ++version;
+    written_.emplace(id, place);
+  }
+  return {Kind::kWritten, first, 0, 0};
+}
+
+// --- the judge ---
+
+LaneModel::LaneModel(const MemoryTables* tables, MemoryLaneDatabase* database)
+    : tables_(tables), database_(database), epoch_(tables->head().epoch) {}
+
+void LaneModel::Expect(bool holds, std::string_view what) {
+  if (holds) return;
+  std::string complaint(what);
+  if (judged_ != nullptr) absl::StrAppend(&complaint, " (append ", judged_->serial, ")");
+  if (database_->keep_calls) database_->calls.push_back("  COMPLAINT: " + complaint);
+  database_->complaints.push_back(std::move(complaint));
+}
+
+std::size_t LaneModel::StoredOf(const Request& request) const {
+  std::size_t stored = 0;
+  for (const Uuid& id : request.append.event_ids) {
+    const StoredEvent* event = tables_->FindEvent(id);
+    stored += event != nullptr && event->author == request.serial ? 1 : 0;
+  }
+  return stored;
+}
+
+void LaneModel::Begin(const std::vector<Request*>& batch) {
+  if (requests_.empty()) database_->Watch();
+  ++batch_;
+  for (Request* request : batch) {
+    request->batch = batch_;
+    requests_.push_back(request);
+    by_serial_[request->serial] = request;
+  }
+}
+
+void LaneModel::Answered(Request* request, const absl::StatusOr<v1::AppendEventsResponse>& answer) {
+  judged_ = request;
+  if (database_->keep_calls) {
+    database_->calls.push_back(absl::StrCat(
+        "  append ", request->serial, ": ",
+        answer.ok() ? answer->ShortDebugString() : DetailOf(answer.status()).ShortDebugString()));
+  }
+  Expect(++request->answers == 1, "an append was answered again");
+  Expect(by_serial_.contains(request->serial), "an append of an earlier batch was answered");
+  const auto reason = DetailOf(answer.status()).reason();
+  const bool decided = answer.ok() || reason == v1::ERROR_REASON_VERSION_CONFLICT ||
+                       reason == v1::ERROR_REASON_DUPLICATE_EVENT_ID ||
+                       reason == v1::ERROR_REASON_STREAM_DELETED;
+  decided ? Judge(request, answer) : JudgeFailure(request, answer.status());
+  judged_ = nullptr;
+}
+
+void LaneModel::Judge(Request* request, const absl::StatusOr<v1::AppendEventsResponse>& answer) {
+  Expect(!request->expired_before, "an append was decided that had expired before its batch");
+  if (!group_.has_value() || group_moment_ != database_->moment()) {
+    group_.emplace(tables_, database_->last_write());
+    group_moment_ = database_->moment();
+    group_last_ = 0;
+    ++groups_by_batch_[request->batch];
+  }
+  Expect(request->serial > group_last_, "a batch was not answered in its order");
+  group_last_ = request->serial;
+  const NaiveBatch::Verdict verdict = group_->Decide(*request);
+  request->outcome = answer.ok() && !answer->deduplicated() ? Outcome::kWritten : Outcome::kDecided;
+  switch (verdict.kind) {
+    case Kind::kWritten:
+      if (answer.ok()) return JudgeWritten(*request, *answer, verdict.first);
+      return Expect(false, "an append should have been written");
+    case Kind::kReplayed:
+      if (answer.ok()) return JudgeReplayed(*request, *answer, verdict.first);
+      return Expect(false, "a replay was refused");
+    default:
+      if (!answer.ok()) return JudgeError(*request, answer.status(), verdict);
+      return Expect(false, "an append should have been refused");
+  }
+}
+
+void LaneModel::JudgeWritten(const Request& request, const v1::AppendEventsResponse& answer,
+                             const NaiveBatch::Place& first) {
+  ++database_->seen["written"];
+  const std::vector<Uuid>& ids = request.append.event_ids;
+  const auto size = static_cast<std::int64_t>(ids.size());
+  Expect(!request.expired || request.expired_at >= database_->last_write_moment(),
+         "an append was written after it had expired");
+  Expect(!answer.deduplicated(), "a first write was called a replay");
+  Expect(answer.first_position() == first.position &&
+             answer.last_position() == first.position + size - 1 &&
+             answer.first_version() == first.version &&
+             answer.last_version() == first.version + size - 1,
+         "an append was written elsewhere than it should be");
+  Expect(answer.event_ids_size() == size, "an answer has not every event id");
+  for (std::int64_t i = 0; i < size; ++i) {
+    const auto index = static_cast<std::size_t>(i);
+    const std::int64_t position = answer.first_position() + i;
+    if (position > tables_->head().position) return Expect(false, "a written event is not there");
+    const StoredEvent& event = tables_->log()[static_cast<std::size_t>(position - 1)];
+    Expect(event.author == request.serial && event.id == ids[index] &&
+               event.stream_name == request.stream && event.version == first.version + i &&
+               event.created_at_micros == MicrosOf(answer.created_at()) &&
+               i < answer.event_ids_size() &&
+               answer.event_ids(static_cast<int>(i)) == FormatUuid(ids[index]),
+           "a written event is not what the answer says");
+  }
+  database_->Told(answer.last_position());
+}
+
+void LaneModel::JudgeReplayed(const Request& request, const v1::AppendEventsResponse& answer,
+                              const NaiveBatch::Place& first) {
+  ++database_->seen["replayed"];
+  const std::vector<Uuid>& ids = request.append.event_ids;
+  const StoredEvent* first_event = tables_->FindEvent(ids.front());
+  const StoredEvent* last_event = tables_->FindEvent(ids.back());
+  Expect(answer.deduplicated(), "a replay was called a first write");
+  if (first_event == nullptr || last_event == nullptr) {
+    return Expect(false, "what was replayed is not there");
+  }
+  Expect(first_event->author != request.serial, "an append was taken for a replay of itself");
+  Expect(answer.first_position() == first.position && answer.first_version() == first.version &&
+             answer.first_position() == first_event->position &&
+             answer.last_position() == last_event->position &&
+             answer.last_version() == last_event->version &&
+             MicrosOf(answer.created_at()) == last_event->created_at_micros &&
+             answer.event_ids_size() == static_cast<int>(ids.size()),
+         "a replay's answer is not what was stored");
+}
+
+void LaneModel::JudgeError(const Request& request, const absl::Status& status,
+                           const NaiveBatch::Verdict& verdict) {
+  const v1::ErrorInfo detail = DetailOf(status);
+  const v1::StreamId& stream = request.append.request.stream();
+  const bool own = detail.stream().aggregate_id() == stream.aggregate_id() &&
+                   detail.stream().tenant_id() == stream.tenant_id();
+  Expect(StoredOf(request) == 0, "an append was written and refused");
+  if (verdict.kind == Kind::kConflict) {
+    ++database_->seen["conflict"];
+    Expect(detail.reason() == v1::ERROR_REASON_VERSION_CONFLICT && own &&
+               detail.actual() == verdict.actual &&
+               detail.expected().SerializeAsString() ==
+                   request.append.request.expected_version().SerializeAsString(),
+           "a conflict should have been told, with this version");
+  } else if (verdict.kind == Kind::kDeleted) {
+    ++database_->seen["deleted"];
+    Expect(detail.reason() == v1::ERROR_REASON_STREAM_DELETED && own,
+           "a deleted stream should have been told");
+  } else {
+    ++database_->seen["duplicate"];
+    const bool told = verdict.first.tenant == stream.tenant_id();
+    const auto index = static_cast<std::size_t>(verdict.blamed);
+    Expect(detail.reason() == v1::ERROR_REASON_DUPLICATE_EVENT_ID &&
+               detail.index() == verdict.blamed &&
+               detail.event_id() == FormatUuid(request.append.event_ids[index]) &&
+               detail.position() == (told ? verdict.first.position : 0) &&
+               detail.stream().aggregate_id() == (told ? verdict.first.aggregate_id : ""),
+           "a stored id should have been told, with its place");
+  }
+}
+
+void LaneModel::JudgeFailure(Request* request, const absl::Status& status) {
+  const v1::ErrorInfo detail = DetailOf(status);
+  const std::size_t stored = StoredOf(*request);
+  if (absl::IsCancelled(status)) {
+    ++database_->seen["expired"];
+    request->outcome = Outcome::kExpired;
+    Expect(request->expired, "an append was called expired that was not");
+    Expect(stored == 0, "an append was written and called expired");
+  } else if (detail.reason() == v1::ERROR_REASON_INVALID_EVENT) {
+    ++database_->seen["refused"];
+    request->outcome = Outcome::kRefused;
+    // Alone in its batch no event of it was singled out.
+    Expect(request->poisoned >= 0 &&
+               (detail.field() == "events" ? detail.index() == 0
+                                           : detail.index() == request->poisoned),
+           "an append was refused for its data, which was good");
+    Expect(stored == 0, "an append was written and refused for its data");
+  } else if (detail.reason() == v1::ERROR_REASON_STORE_UNAVAILABLE) {
+    ++database_->seen[stored == 0 ? "unavailable" : "unavailable, written"];
+    request->outcome = Outcome::kUnavailable;
+    Expect(stored == 0 || stored == request->append.event_ids.size(), "an append was torn");
+    Expect(stored == 0 || database_->in_doubt(), "an append was written, and the lane knew it");
+  } else {
+    ++database_->seen["internal error"];
+    request->outcome = Outcome::kInternal;
+    Expect(absl::IsInternal(status) && database_->disturbed(), "an answer of no known kind");
+    Expect(stored == 0, "an append was written and failed");
+  }
+}
+
+void LaneModel::Committed(const CommittedBatch& batch) {
+  Expect(!batch.events.empty(), "a batch without events was handed on");
+  Expect(group_moment_ == database_->moment(), "a batch was handed on late");
+  const MemoryTables::Commit* commit = database_->last_write();
+  if (commit == nullptr) return Expect(false, "a batch was handed on that is not committed");
+  // Settled after a failover, it is one of the new epoch.
+  Expect(batch.epoch == epoch_ && batch.epoch >= commit->head_before.epoch,
+         "a batch was handed on in an epoch that nobody was told of");
+  std::int64_t position = commit->head_before.position;
+  Expect(position >= handed_end_, "events were handed on twice");
+  handed_.resize(tables_->log().size());
+  for (const v1::Event& event : batch.events) {
+    if (++position > tables_->head().position) return Expect(false, "too much was handed on");
+    const StoredEvent& stored = tables_->log()[static_cast<std::size_t>(position - 1)];
+    Expect(event.global_position() == position && event.version() == stored.version &&
+               event.event_id() == FormatUuid(stored.id) &&
+               event.stream().aggregate_id() == stored.stream.aggregate_id() &&
+               event.stream().tenant_id() == stored.stream.tenant_id() &&
+               MicrosOf(event.created_at()) == stored.created_at_micros &&
+               absl::StartsWith(event.payload(), absl::StrCat(stored.author, " ")),
+           "an event was handed on that is not what was stored");
+    handed_[static_cast<std::size_t>(position - 1)] = stored.author;
+  }
+  handed_end_ = position;
+  database_->Told(position);
+}
+
+void LaneModel::Rewound(std::int64_t epoch, std::int64_t head_position) {
+  ++database_->seen["told of a rewind"];
+  Expect(epoch > epoch_, "an epoch was told that was known");
+  Expect(epoch == tables_->head().epoch && head_position == tables_->head().position,
+         "another epoch or head was told than the database has");
+  epoch_ = epoch;
+  handed_end_ = std::min(handed_end_, head_position);
+}
+
+// Whatever the lane wrote meanwhile was answered so, and handed on.
+void LaneModel::CheckLog() {
+  handed_.resize(tables_->log().size());
+  for (auto i = static_cast<std::size_t>(database_->lowest_position()); i < handed_.size(); ++i) {
+    const StoredEvent& event = tables_->log()[i];
+    if (event.author == kNeighbour) continue;
+    const auto found = by_serial_.find(event.author);
+    if (found == by_serial_.end()) {
+      Expect(false, "an append of an earlier batch was written");
+      continue;
+    }
+    judged_ = found->second;
+    if (judged_->answers == 0) continue;  // it waits for the next batch
+    const bool unavailable = judged_->outcome == Outcome::kUnavailable;
+    Expect(unavailable || judged_->outcome == Outcome::kWritten,
+           "an event was written, and its append answered otherwise");
+    Expect(unavailable || handed_[i] == event.author, "an event was written and not handed on");
+    judged_ = nullptr;
+  }
+}
+
+void LaneModel::CheckRequest(const Request& request) {
+  judged_ = &request;
+  const Outcome outcome = request.outcome;
+  Expect(request.answers == 1, "an append was not answered");
+  Expect(!request.expired_before || outcome == Outcome::kExpired,
+         "an append was not dropped that had expired");
+  Expect(database_->disturbed() || given_up_ || outcome == Outcome::kWritten ||
+             outcome == Outcome::kDecided ||
+             (outcome == Outcome::kExpired && request.expired_before) ||
+             (outcome == Outcome::kRefused && request.poisoned >= 0),
+         "an append failed though nothing had happened");
+  judged_ = nullptr;
+}
+
+void LaneModel::End(bool given_up, bool more) {
+  given_up_ = given_up_ || given_up;
+  CheckLog();
+  const auto waits = [this](const Request* request) {
+    return request->batch == batch_ && request->answers == 0;
+  };
+  if (more && std::any_of(requests_.begin(), requests_.end(), waits)) {
+    ++database_->seen["answered later"];
+    for (const Request* request : requests_) {
+      if (request->batch < batch_) CheckRequest(*request);
+    }
+    return;
+  }
+  std::set<int> poisoned;
+  for (const Request* request : requests_) {
+    CheckRequest(*request);
+    if (request->poisoned >= 0) poisoned.insert(request->batch);
+  }
+  if (!database_->disturbed() && !given_up_) {
+    ++database_->seen["undisturbed"];
+    for (const auto& [batch, groups] : groups_by_batch_) {
+      Expect(groups == 1 || poisoned.contains(batch),
+             "a batch was decided in parts though nothing had happened");
+    }
+  }
+  requests_.clear();
+  by_serial_.clear();
+  groups_by_batch_.clear();
+  group_.reset();
+  given_up_ = false;
+}
+
+}  // namespace eventstore::engine

@@ -1,0 +1,125 @@
+// What the write lane owes its callers, said as simply as possible.
+#ifndef EVENTSTORE_TESTS_UNIT_ENGINE_LANE_MODEL_H_
+#define EVENTSTORE_TESTS_UNIT_ENGINE_LANE_MODEL_H_
+
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "server/core/validation.h"
+#include "server/engine/lane_host.h"
+#include "tests/unit/engine/memory_lane_database.h"
+#include "tests/unit/engine/memory_tables.h"
+
+namespace eventstore::engine {
+
+// An append as the test knows it, and what became of it.
+struct Request {
+  enum class Outcome { kNone, kWritten, kDecided, kExpired, kRefused, kUnavailable, kInternal };
+
+  std::int64_t serial = 0;  // from 1; the payload of each of its events begins with it
+  ValidatedAppend append;   // the lane's is another copy
+  std::string stream;       // as NameText has it
+  int poisoned = -1;        // the first event that the database refuses
+  bool expired_before = false;
+  bool expired = false;         // the lane is told so, if it asks
+  std::int64_t expired_at = 0;  // the database's moment
+  int batch = 0;
+  int answers = 0;
+  Outcome outcome = Outcome::kNone;
+};
+
+// Decides appends one by one on a state of the tables: that before one of the lane's commits, or
+// that of now.
+class NaiveBatch {
+ public:
+  // `before` null: now. Both must outlive this object.
+  NaiveBatch(const MemoryTables* tables, const MemoryTables::Commit* before);
+
+  struct Place {
+    std::int64_t position = 0;
+    std::int64_t version = 0;
+    std::string stream;
+    std::string tenant;
+    std::string aggregate_id;
+  };
+  struct Verdict {
+    enum class Kind { kWritten, kReplayed, kDuplicate, kDeleted, kConflict } kind;
+    Place first;              // of the events written or replayed; of the event to blame
+    int blamed = 0;           // index of the event whose id is stored
+    std::int64_t actual = 0;  // version
+  };
+  Verdict Decide(const Request& request);
+
+ private:
+  [[nodiscard]] std::optional<Place> Find(const Uuid& id) const;
+  // A stream's version as of the state.
+  [[nodiscard]] std::int64_t StoredVersion(const std::string& stream) const;
+  [[nodiscard]] bool Tombstoned(const std::string& stream) const;
+
+  const MemoryTables* const tables_;
+  const std::int64_t base_position_;
+  const std::int64_t base_commit_;  // what this commit and later ones did does not count
+  std::int64_t position_;
+  std::map<Uuid, Place> written_;
+  std::map<std::string, std::int64_t> versions_;
+};
+
+// Judges everything that the lane says, at the moment at which it is said. What is wrong becomes a
+// complaint. Used by one thread.
+class LaneModel {
+ public:
+  // Both must outlive this object.
+  LaneModel(const MemoryTables* tables, MemoryLaneDatabase* database);
+
+  // Around Lane::Process. `given_up`: the lane was told to give up meanwhile. `more`: it was told
+  // that more work waits, and may answer this batch with the next one.
+  void Begin(const std::vector<Request*>& batch);
+  void End(bool given_up, bool more);
+
+  void Answered(Request* request, const absl::StatusOr<v1::AppendEventsResponse>& answer);
+  void Committed(const CommittedBatch& batch);
+  void Rewound(std::int64_t epoch, std::int64_t head_position);
+
+ private:
+  void Judge(Request* request, const absl::StatusOr<v1::AppendEventsResponse>& answer);
+  void JudgeWritten(const Request& request, const v1::AppendEventsResponse& answer,
+                    const NaiveBatch::Place& first);
+  void JudgeReplayed(const Request& request, const v1::AppendEventsResponse& answer,
+                     const NaiveBatch::Place& first);
+  void JudgeError(const Request& request, const absl::Status& status,
+                  const NaiveBatch::Verdict& verdict);
+  void JudgeFailure(Request* request, const absl::Status& status);
+  // How many of its events this very request stored.
+  [[nodiscard]] std::size_t StoredOf(const Request& request) const;
+  void Expect(bool holds, std::string_view what);
+  void CheckLog();
+  void CheckRequest(const Request& request);
+
+  const MemoryTables* const tables_;
+  MemoryLaneDatabase* const database_;
+  // The batches since the last time that all were answered.
+  std::vector<Request*> requests_;
+  std::unordered_map<std::int64_t, Request*> by_serial_;
+  std::map<int, int> groups_by_batch_;
+  int batch_ = 0;
+  bool given_up_ = false;
+  const Request* judged_ = nullptr;
+  // The answers that the lane gives without asking the database in between.
+  std::optional<NaiveBatch> group_;
+  std::int64_t group_moment_ = -1;
+  std::int64_t group_last_ = 0;  // serial
+  std::int64_t epoch_;
+  std::int64_t handed_end_ = 0;
+  std::vector<std::int64_t> handed_;  // by position: the author of what was handed on
+};
+
+}  // namespace eventstore::engine
+
+#endif  // EVENTSTORE_TESTS_UNIT_ENGINE_LANE_MODEL_H_
