@@ -148,7 +148,9 @@ TEST_CASE("A filter that matches nothing still brings checkpoints, in history an
   CHECK(follower.Messages().back().position == 500);
   const int before = follower.Count(Kind::kCheckpoint);
   Fill(*store, Stream("a"), 100, 10);
-  REQUIRE(Eventually([&] { return follower.Messages().back().position == 600; }));
+  // The last ones may come in one step, and then the next checkpoint is due beyond the head.
+  REQUIRE(Eventually(
+      [&] { return follower.Messages().back().position > 600 - query.checkpoint_interval; }));
   CHECK(follower.Count(Kind::kCheckpoint) > before);
   CHECK(follower.Events().empty());
   // A match after a long silence still comes.
