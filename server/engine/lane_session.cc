@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "server/pg/errors.h"
+#include "server/tables/lone_append.h"
 #include "server/telemetry/logging.h"
 
 namespace eventstore::engine {
@@ -210,11 +211,20 @@ LaneDatabase::Written LaneSession::Write(const BatchWrite& write) {
   pg::Pipeline pipeline(connection_.get());
   if (!begun) pipeline.Add(tables::kBegin, {});
   const bool scan = head_ctid_.empty() || (!begun && WantsScan());
-  tables::AddMoveHead(&pipeline,
-                      {scan ? std::string() : head_ctid_, write.expected, write.last_position,
-                       write.created_at_micros, batch_ctid_, daemon_id_, write.number});
-  tables::AddWriteStreams(&pipeline, write.streams, write.created_at_micros);
-  tables::AddInsertEvents(&pipeline, *write.rows, write.created_at_micros);
+  const tables::HeadMove move{.ctid = scan ? std::string_view() : head_ctid_,
+                              .expected = write.expected,
+                              .last_position = write.last_position,
+                              .last_created_at_micros = write.created_at_micros,
+                              .batch_ctid = batch_ctid_,
+                              .daemon = daemon_id_,
+                              .batch = write.number};
+  if (tables::IsLone(*write.rows)) {
+    tables::AddLoneAppend(&pipeline, move, write.streams.front(), write.rows->front());
+  } else {
+    tables::AddMoveHead(&pipeline, move);
+    tables::AddWriteStreams(&pipeline, write.streams, write.created_at_micros);
+    tables::AddInsertEvents(&pipeline, *write.rows, write.created_at_micros);
+  }
   pipeline.Add(tables::kCommit, {});
   auto outcome = pipeline.Run(RoundTripDeadline());
   written.in_doubt =

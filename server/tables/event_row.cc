@@ -62,6 +62,16 @@ void ParseEvent(const pg::Result& result, int row, int column, v1::Event* event)
   }
 }
 
+std::int64_t TimestampOf(const v1::NewEvent& event, std::int64_t created_at_micros) {
+  std::int64_t micros = created_at_micros;
+  if (event.has_timestamp()) (void)ToUnixMicros(event.timestamp(), &micros);  // validated
+  return micros;
+}
+
+std::string_view StoredContentType(const v1::NewEvent& event) {
+  return event.content_type() == kJsonContentType ? std::string_view() : event.content_type();
+}
+
 std::string MetadataJson(const google::protobuf::Map<std::string, std::string>& metadata) {
   rapidjson::StringBuffer buffer;
   rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);

@@ -2,7 +2,9 @@
 #ifndef EVENTSTORE_SERVER_TABLES_EVENT_ROW_H_
 #define EVENTSTORE_SERVER_TABLES_EVENT_ROW_H_
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "eventstore/v1/types.pb.h"
 
@@ -20,6 +22,12 @@ inline constexpr int kEventColumns = 18;
 
 // Fills `event` from the columns that start at `column`.
 void ParseEvent(const pg::Result& result, int row, int column, v1::Event* event);
+
+// When a new event happened, in Unix microseconds: when it is stored, where its writer does not
+// say.
+[[nodiscard]] std::int64_t TimestampOf(const v1::NewEvent& event, std::int64_t created_at_micros);
+// The content type as the column has it: empty (NULL) for JSON.
+[[nodiscard]] std::string_view StoredContentType(const v1::NewEvent& event);
 
 // Metadata as the JSON object that the column holds, and tags as an array literal for `::text[]`.
 [[nodiscard]] std::string MetadataJson(

@@ -112,13 +112,11 @@ class EventArrays {
     row.tenant == kNilUuid ? tenants_.Null() : tenants_.Uuid(row.tenant);
     TextOrNull(event.actor_id(), &actors_);
     versions_.Int64(row.version);
-    std::int64_t micros = created_at_micros;
-    if (event.has_timestamp()) (void)ToUnixMicros(event.timestamp(), &micros);  // validated
-    timestamps_.Timestamp(micros);
+    timestamps_.Timestamp(TimestampOf(event, created_at_micros));
     const bool json = IsJsonContentType(event.content_type());
     json ? payloads_.Jsonb(event.payload()) : payloads_.Null();
     json ? binaries_.Null() : binaries_.Bytea(event.payload());
-    TextOrNull(event.content_type() == kJsonContentType ? "" : event.content_type(), &types_);
+    TextOrNull(StoredContentType(event), &types_);
     TextOrNull(event.correlation_id(), &correlations_);
     TextOrNull(event.causation_id(), &causations_);
     event.metadata().empty() ? metadata_.Null() : metadata_.Jsonb(MetadataJson(event.metadata()));

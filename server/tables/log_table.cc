@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/core/errors.h"
+#include "server/tables/head_sql.h"
 
 namespace eventstore::tables {
 namespace {
@@ -27,22 +28,16 @@ constexpr pg::Statement kLockHeadAnywhere{"log_lock_head_anywhere",
 
 constexpr pg::Statement kReadClock{"log_read_clock", "SELECT clock_timestamp()"};
 
-// A statement cannot raise an error by itself, and an answer would come too late: COMMIT is in the
-// same pipeline. So a wrong row count becomes a cast that fails and says why. The clock stands
-// above the update in the plan, so it is read after the lock was taken.
-#define EVENTSTORE_MOVE_HEAD(where)                                                              \
-  "WITH moved AS (UPDATE log_head SET last_position = $2, last_created_at = $3 WHERE " where     \
-  " AND last_position = $4 AND epoch = $5 AND revision = $6 RETURNING ctid),"                    \
-  " recorded AS (UPDATE lane_batches SET last_batch = $8, updated_at = now()"                    \
-  " WHERE ctid = $7::text::tid AND daemon = $9 RETURNING ctid)"                                  \
-  " SELECT CASE WHEN m.count = 1 AND r.count = 1 THEN m.ctid ELSE ('lane guard: ' || m.count ||" \
-  " ' rows of log_head moved, ' || r.count || ' of lane_batches')::int::text END, r.ctid,"       \
-  " clock_timestamp() FROM (SELECT count(*), max(ctid::text) AS ctid FROM moved) m"              \
-  " CROSS JOIN (SELECT count(*), max(ctid::text) AS ctid FROM recorded) r"
+#define EVENTSTORE_MOVE_HEAD(where)                                               \
+  "WITH " EVENTSTORE_MOVED_HEAD(where) " SELECT CASE WHEN " EVENTSTORE_HEAD_GUARD \
+                                       " THEN m.ctid"                             \
+                                       " ELSE (" EVENTSTORE_HEAD_GUARD_TEXT       \
+                                       ")::int::text END, " EVENTSTORE_HEAD_REST  \
+                                       " FROM " EVENTSTORE_HEAD_COUNTS
 
-constexpr pg::Statement kMoveHead{"log_move_head", EVENTSTORE_MOVE_HEAD("ctid = $1::text::tid")};
+constexpr pg::Statement kMoveHead{"log_move_head", EVENTSTORE_MOVE_HEAD(EVENTSTORE_HEAD_BY_CTID)};
 constexpr pg::Statement kMoveHeadAnywhere{"log_move_head_anywhere",
-                                          EVENTSTORE_MOVE_HEAD("$1::text = ''")};
+                                          EVENTSTORE_MOVE_HEAD(EVENTSTORE_HEAD_BY_SCAN)};
 #undef EVENTSTORE_MOVE_HEAD
 
 // The function names differ in nothing from PostgreSQL 14 on; pg_control_checkpoint() would lag
@@ -139,7 +134,7 @@ void AddReadClock(pg::Pipeline* pipeline) { pipeline->Add(kReadClock, pg::Params
 
 std::int64_t ParseClock(const pg::Result& result) { return result.Timestamp(0, 0); }
 
-void AddMoveHead(pg::Pipeline* pipeline, const HeadMove& move) {
+pg::Params HeadMoveParams(const HeadMove& move) {
   pg::Params params;
   params.Text(move.ctid)
       .Int64(move.last_position)
@@ -150,7 +145,11 @@ void AddMoveHead(pg::Pipeline* pipeline, const HeadMove& move) {
       .Text(move.batch_ctid)
       .Int64(move.batch)
       .Uuid(move.daemon);
-  pipeline->Add(move.ctid.empty() ? kMoveHeadAnywhere : kMoveHead, std::move(params));
+  return params;
+}
+
+void AddMoveHead(pg::Pipeline* pipeline, const HeadMove& move) {
+  pipeline->Add(move.ctid.empty() ? kMoveHeadAnywhere : kMoveHead, HeadMoveParams(move));
 }
 
 MovedHead ParseMoveHead(const pg::Result& result) {

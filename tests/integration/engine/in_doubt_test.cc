@@ -287,7 +287,9 @@ TEST_CASE("What the store itself cannot do is the server's error and never hangs
   const auto sql = Connect(conninfo, "public");
   const auto batch_of_three = [&](bool with_poison) {
     HeadLock lock(conninfo);
-    auto first = Submit(*store, Request(Stream("w"), Any(), NewIds(1)));
+    // Two events: the one statement that writes a single one names every table, and so fails
+    // before it waits.
+    auto first = Submit(*store, Request(Stream("w"), Any(), NewIds(2)));
     REQUIRE(lock.AwaitWaiter());
     std::vector<std::future<Answer>> answers;
     for (int i = 0; i < 2; ++i) {
