@@ -83,6 +83,22 @@ TEST_CASE("Pages of the store end at their limits, and the read at the head of i
   CHECK(ReasonOf(ReadPage(*store, query).status()) == v1::ERROR_REASON_POSITION_AHEAD);
 }
 
+TEST_CASE("A page has looked no further than the head of its own snapshot", "[read]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  Must(Append(*store, Stream("s"), Any(), NewIds(7)));
+  AllPageQuery query;
+  CHECK(MustRead(*store, query).position == 7);  // its limit lies far beyond
+  v1::Filter filter;
+  filter.add_event_types("Never");
+  query.filter = *EventFilter::Make(filter, "filter", Limits());
+  CHECK(MustRead(*store, query).position == 7);
+  // Whoever goes on from there misses nothing.
+  Must(Append(*store, Stream("s"), Any(), NewIds(3)));
+  query.filter = nullptr;
+  query.after_position = 7;
+  CHECK(Positions(MustRead(*store, query).events) == Numbers(8, 10));
+}
+
 TEST_CASE("A page has at most its bytes, and always an event", "[read][bounds]") {
   StoreOptions options = SmallOptions(CreateStoreDatabase());
   options.reader.page_bytes_max = 20'000;
