@@ -149,6 +149,34 @@ absl::StatusOr<StreamPage> ReadStream(const ReaderOptions& options, const Stream
   return page;
 }
 
+absl::StatusOr<AllPage> FollowStream(const ReaderOptions& options, const FollowStreamQuery& query,
+                                     pg::Connection& connection, Deadline deadline) {
+  tables::FollowWindow window;
+  window.stream = &query.stream;
+  window.low_version = query.from_version;
+  window.after_position = query.after_position;
+  window.versions_max = options.window_positions;
+  window.limit = options.page_events_max;
+  window.bytes_max = options.page_bytes_max;
+  window.filter = query.filter.get();
+  auto rows = tables::ReadFollowWindow(connection, window, deadline);
+  if (!rows.ok()) return rows.status();
+  absl::Status checked =
+      tables::CheckPosition(connection, rows->head, query.after_position, query.epoch, deadline);
+  if (!checked.ok()) return checked;
+  if (query.after_position + 1 < rows->head.first_position) {
+    return Archived(rows->head.first_position,
+                    "the store's history before this position was archived");
+  }
+  AllPage page;
+  page.head = rows->head;
+  page.events = std::move(rows->events);
+  page.position = rows->position;
+  page.at_end = page.position >= page.head.position;
+  page.next_version = rows->next_version;
+  return page;
+}
+
 }  // namespace
 
 Reader::Reader(const ReaderOptions& options, pg::Pool* pool, telemetry::ReadMetrics metrics)
@@ -289,6 +317,17 @@ void Reader::ReadAllPage(AllPageQuery query, Deadline deadline, Done<AllPage> do
       deadline,
       [this, query = std::move(query)](pg::Connection& connection, Deadline until) {
         auto page = ReadAll(options_, query, connection, until);
+        if (page.ok()) metrics_.events->Increment(static_cast<double>(page->events.size()));
+        return page;
+      },
+      std::move(done));
+}
+
+void Reader::FollowStreamPage(FollowStreamQuery query, Deadline deadline, Done<AllPage> done) {
+  Run<AllPage>(
+      deadline,
+      [this, query = std::move(query)](pg::Connection& connection, Deadline until) {
+        auto page = FollowStream(options_, query, connection, until);
         if (page.ok()) metrics_.events->Increment(static_cast<double>(page->events.size()));
         return page;
       },
