@@ -70,15 +70,16 @@ Hub::~Hub() { Stop(); }
 
 absl::StatusOr<std::shared_ptr<Subscription>> Hub::Subscribe(
     SubscriptionQuery query, std::function<void(absl::Status)> on_dropped) {
+  const WakeIndex::Subscriber number = last_number_.fetch_add(1) + 1;
+  std::shared_ptr<Subscription> subscription(new Subscription(
+      this, number, FormatUuid(MakeUuidV7()), std::move(query), std::move(on_dropped)));
   MutexLock lock(&mutex_);
   if (stopped_) return StoreUnavailable("the server is shutting down");
   if (static_cast<std::int64_t>(subscriptions_.size()) >= options_.subscriptions_max) {
     return Overloaded("hub.subscriptions_max", options_.subscriptions_max,
                       std::chrono::milliseconds(5000), "too many subscriptions");
   }
-  std::shared_ptr<Subscription> subscription(new Subscription(
-      this, ++last_number_, FormatUuid(MakeUuidV7()), std::move(query), std::move(on_dropped)));
-  subscriptions_.emplace(last_number_, subscription);
+  subscriptions_.emplace(number, subscription);
   return subscription;
 }
 

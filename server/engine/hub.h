@@ -5,6 +5,7 @@
 #include <absl/container/flat_hash_map.h>
 #include <absl/status/statusor.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -92,7 +93,7 @@ class Hub {
   bool filling_ ABSL_GUARDED_BY(mutex_) = false;
   bool wake_all_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  WakeIndex::Subscriber last_number_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::atomic<WakeIndex::Subscriber> last_number_{0};
   absl::flat_hash_map<WakeIndex::Subscriber, std::shared_ptr<Subscription>> subscriptions_
       ABSL_GUARDED_BY(mutex_);
   std::thread thread_;

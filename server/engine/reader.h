@@ -77,6 +77,8 @@ struct AllPageQuery {
   std::optional<std::int64_t> from_timestamp_micros;  // inclusive
   std::optional<std::int64_t> to_timestamp_micros;    // exclusive
   std::int64_t end_position = 0;  // forwards: nothing beyond it; 0: the page's own head
+  // A page that finds nothing ends once it has looked at so many positions; 0: by time alone.
+  std::int64_t search_positions_max = 0;
 };
 
 // Which page of a stream that is followed. For the next page set `after_position` to `position` and

@@ -286,6 +286,7 @@ std::function<void()> Subscription::PageWork() {
   query.after_position = position_;
   query.epoch = epoch_;
   query.filter = query_.filter;
+  query.search_positions_max = query_.checkpoint_interval;
   return [self, reader, query = std::move(query)] {
     reader->ReadAllPage(query, Deadline::max(),
                         [self](auto page) { self->OnPage(std::move(page)); });
