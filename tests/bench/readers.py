@@ -21,7 +21,8 @@ import tempfile
 import time
 
 import machine
-from bench import EXIT_FAILED, EXIT_MISSED, EXIT_REACHED, check_reachable, end_in_order, find_pg_bin
+from bench import (EXIT_FAILED, EXIT_MISSED, EXIT_REACHED, STORE_EVENTS, check_reachable,
+                   end_in_order, find_pg_bin)
 from processes import Daemon, Failure, run_tool
 from server import Cluster
 
@@ -67,7 +68,7 @@ def rss_mib(daemon: Daemon) -> float:
 
 def streams(cluster: Cluster, arguments: argparse.Namespace) -> list[str]:
     """The appends are the same in both: of `bench append` without subscribers."""
-    cluster.create_store("streams", 0)
+    cluster.create_store("streams", STORE_EVENTS)
     daemon = cluster.serve("streams")
     common = ["--rate", RATE, "--in-flight", 256, "--connections", CONNECTIONS, "--duration",
               arguments.seconds, "--warm-up", 2]
@@ -118,7 +119,7 @@ class Idle:
 
 
 def idle(cluster: Cluster, arguments: argparse.Namespace) -> list[str]:
-    cluster.create_store("idle", 0)
+    cluster.create_store("idle", STORE_EVENTS)
     lines = []
     settle_s = 5
     for count in (IDLE_MANY, IDLE_FEW):

@@ -114,7 +114,7 @@ TEST_CASE("AHundredIdleSubscriptionsRunNoStatementMoreOftenThanOnceASecond") {
 }
 
 TEST_CASE("AReaderThatStopsReadingIsSeenAsStuckNamedInTheLogAndForgottenWhenItReadsOn") {
-  auto daemon = Daemon::Start();
+  auto daemon = Daemon::Start({.settings = {{"hub.ring_bytes_max", "65536"}}});  // so: history
   FillBeyondBuffers(*daemon);
   Client slow(daemon->port());
   Subscriber subscriber(slow, v1::SubscribeRequest());
