@@ -142,7 +142,17 @@ void AddBenchCommand(CLI::App* app, Action* action) {
                    "append, append-stream, read-stream: the streams are PREFIX-0 to "
                    "PREFIX-(N-1), N of --streams, which are there already")
       ->type_name("PREFIX");
+  command->add_flag("--own-streams", options->own_streams,
+                    "subscribe: each subscriber follows a stream of its own, and these are all "
+                    "that is appended to; not the whole store");
   command->callback([=] {
+    if (options->own_streams) {
+      if (options->mode != "subscribe") {
+        throw CLI::ValidationError("--own-streams goes with subscribe");
+      }
+      options->streams = options->subscribers;
+      options->new_streams_percent = 0;
+    }
     const bool takes_existing = options->mode != "read-all" && options->mode != "subscribe";
     if (!takes_existing && !options->existing.empty()) {
       throw CLI::ValidationError("--existing goes with append, append-stream and read-stream");

@@ -31,6 +31,7 @@ struct BenchOptions {
   double rate = 0;
   int connections = 1;
   int subscribers = 1;
+  bool own_streams = false;  // each subscriber follows a stream of its own, not the store
   int events_per_read = 500;
   std::string aggregate_type = "Bench";
   std::string tenant;

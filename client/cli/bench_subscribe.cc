@@ -23,13 +23,42 @@ std::int64_t NowNanos() {
       .count();
 }
 
-// Follows the store from its end. The appends write into `timestamp` when they were meant to start;
-// both run in this process, so they share a clock. gRPC's threads call the reactions.
+// Counts what all subscribers together got.
+class Arrivals {
+ public:
+  void Add(std::int64_t count) {
+    MutexLock lock(&mutex_);
+    count_ += count;
+    if (count_ >= wanted_) changed_.NotifyAll();
+  }
+  // Waits until so many have come, or the deadline.
+  void WaitFor(std::int64_t count, Deadline deadline) {
+    MutexLock lock(&mutex_);
+    wanted_ = count;
+    while (count_ < count && changed_.WaitUntil(&mutex_, deadline)) {
+    }
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  std::int64_t count_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::int64_t wanted_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<std::int64_t>::max();
+};
+
+// Follows the store, or a stream of its own, from the end. The appends write into `timestamp` when
+// they were meant to start; both run in this process, so they share a clock. gRPC's threads call
+// the reactions.
 class Subscriber : public grpc::ClientReadReactor<v1::SubscribeResponse> {
  public:
-  Subscriber(const BenchContext& bench, int number) : prefix_(bench.events->prefix()) {
+  Subscriber(const BenchContext& bench, int number, Arrivals* arrivals)
+      : prefix_(bench.events->prefix()), arrivals_(arrivals) {
     request_.mutable_end();
-    request_.mutable_filter()->set_tenant_id(bench.options.tenant);
+    if (bench.options.own_streams) {
+      bench.events->NameStream(number, request_.mutable_stream());
+    } else {
+      request_.mutable_filter()->set_tenant_id(bench.options.tenant);
+    }
     bench.connections->ForSlot(number).async()->Subscribe(&context_, &request_, this);
     StartRead(&response_);
     StartCall();
@@ -50,20 +79,13 @@ class Subscriber : public grpc::ClientReadReactor<v1::SubscribeResponse> {
     return {grpc::StatusCode::DEADLINE_EXCEEDED, "a subscription did not become live"};
   }
 
-  // Waits until so many events of this run have arrived, or the deadline.
-  void WaitForEvents(std::int64_t count, Deadline deadline) {
-    MutexLock lock(&mutex_);
-    wanted_ = count;
-    while (received_ < count && !done_ && changed_.WaitUntil(&mutex_, deadline)) {
-    }
-  }
-
   // Counts from now on only what was meant to start after this time.
   void CountFrom(std::int64_t wall_nanos) {
     MutexLock lock(&mutex_);
     counted_from_ = wall_nanos;
   }
 
+  // `expected`: how many should have come; 0: not known.
   void AddTo(std::int64_t expected, BenchResult* result) {
     MutexLock lock(&mutex_);
     result->delivery.Merge(latency_);
@@ -81,8 +103,9 @@ class Subscriber : public grpc::ClientReadReactor<v1::SubscribeResponse> {
         live_ = true;
         changed_.NotifyAll();
       }
+      const std::int64_t before = received_;
       for (const v1::Event& event : response_.events().events()) Count(event, now);
-      if (received_ >= wanted_) changed_.NotifyAll();
+      if (received_ > before) arrivals_->Add(received_ - before);
     }
     StartRead(&response_);
   }
@@ -105,6 +128,7 @@ class Subscriber : public grpc::ClientReadReactor<v1::SubscribeResponse> {
   }
 
   const std::string prefix_;
+  Arrivals* const arrivals_;
   grpc::ClientContext context_;
   v1::SubscribeRequest request_;
   v1::SubscribeResponse response_;
@@ -112,7 +136,6 @@ class Subscriber : public grpc::ClientReadReactor<v1::SubscribeResponse> {
   CondVar changed_;
   Histogram latency_ ABSL_GUARDED_BY(mutex_);
   std::int64_t received_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::int64_t wanted_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<std::int64_t>::max();
   std::int64_t counted_from_ ABSL_GUARDED_BY(mutex_) = 0;
   bool live_ ABSL_GUARDED_BY(mutex_) = false;
   bool done_ ABSL_GUARDED_BY(mutex_) = false;
@@ -122,9 +145,10 @@ class Subscriber : public grpc::ClientReadReactor<v1::SubscribeResponse> {
 }  // namespace
 
 grpc::Status RunSubscribeBench(const BenchContext& context, BenchResult* result) {
+  Arrivals arrivals;
   std::vector<std::unique_ptr<Subscriber>> subscribers;
   for (int i = 0; i < context.options.subscribers; ++i) {
-    subscribers.push_back(std::make_unique<Subscriber>(context, i));
+    subscribers.push_back(std::make_unique<Subscriber>(context, i, &arrivals));
   }
   const Deadline live_by = steady_clock::now() + kPatience;
   for (const auto& subscriber : subscribers) {
@@ -137,12 +161,14 @@ grpc::Status RunSubscribeBench(const BenchContext& context, BenchResult* result)
   for (const auto& subscriber : subscribers) subscriber->CountFrom(counted_from);
   const auto workload = MakeAppendWorkload(context);
   result->load = RunLoad(context, workload.get());
-  const Deadline all_by = steady_clock::now() + kPatience;
+  const std::int64_t appended = result->load.events_in_all;
+  const std::int64_t copies = context.options.own_streams ? 1 : context.options.subscribers;
+  arrivals.WaitFor(appended * copies, steady_clock::now() + kPatience);
   for (const auto& subscriber : subscribers) {
-    subscriber->WaitForEvents(result->load.events_in_all, all_by);
+    subscriber->AddTo(context.options.own_streams ? 0 : appended, result);
   }
-  for (const auto& subscriber : subscribers) {
-    subscriber->AddTo(result->load.events_in_all, result);
+  if (context.options.own_streams && appended > result->delivered) {
+    result->missed = appended - result->delivered;
   }
   return grpc::Status::OK;
 }

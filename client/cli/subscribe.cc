@@ -172,18 +172,11 @@ int RunSubscribe(const SubscribeOptions& options, Session* session) {
   if (const auto status = ParseStart(options.from, &request); !status.ok()) {
     return ReportUsage(MessageOf(status), session);
   }
-  const v1::Filter filter = options.filter.ToProto();
+  *request.mutable_filter() = options.filter.ToProto();
   if (!options.stream.empty()) {
-    v1::Filter only_tenant;
-    only_tenant.set_tenant_id(options.filter.tenant);
-    if (filter.SerializeAsString() != only_tenant.SerializeAsString()) {
-      return ReportUsage("--stream goes with --tenant, not with other filters", session);
-    }
     const auto stream = ParseStream(options.stream, options.filter.tenant);
     if (!stream.ok()) return ReportUsage(MessageOf(stream.status()), session);
     *request.mutable_stream() = *stream;
-  } else {
-    *request.mutable_filter() = filter;
   }
   request.set_epoch(options.epoch);
   if (options.limit > 0) {

@@ -136,11 +136,7 @@ absl::Status ValidateSubscribe(const Limits& limits, v1::SubscribeRequest* reque
   Problems problems;
   CheckStart(request, &problems);
   problems.CheckNumber({"epoch"}, request->epoch(), "any epoch");
-  if (request->has_filter() && request->has_stream()) {
-    problems.Invalid({"filter"}, "is given together with stream; give one of them, or none");
-  } else if (request->has_stream()) {
-    problems.CheckStreamId("stream", limits, request->mutable_stream());
-  }
+  if (request->has_stream()) problems.CheckStreamId("stream", limits, request->mutable_stream());
   const std::int64_t batch_default = std::min(kBatchEventsDefault, limits.batch_events_max);
   problems.CheckNumber({"max_batch_size"}, request->max_batch_size(),
                        absl::StrCat("the default, ", batch_default), limits.batch_events_max);
@@ -153,8 +149,16 @@ absl::Status ValidateSubscribe(const Limits& limits, v1::SubscribeRequest* reque
   if (request->checkpoint_interval() == 0) {
     request->set_checkpoint_interval(kCheckpointIntervalDefault);
   }
-  return request->has_filter() ? NormalizeFilter(limits, request->mutable_filter())
-                               : absl::OkStatus();
+  if (!request->has_filter()) return absl::OkStatus();
+  absl::Status checked = NormalizeFilter(limits, request->mutable_filter());
+  if (!checked.ok()) return checked;
+  const std::string& tenant_id = request->filter().tenant_id();
+  if (request->has_stream() && !tenant_id.empty() && tenant_id != request->stream().tenant_id()) {
+    return InvalidRequest("filter.tenant_id",
+                          "filter.tenant_id is not the tenant of stream; leave it out, or give "
+                          "the same");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ValidateListStreams(const Limits& limits, v1::ListStreamsRequest* request) {

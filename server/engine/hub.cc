@@ -20,6 +20,42 @@ constexpr std::chrono::seconds kTick{1};
 // it the ring starts anew at the head and subscribers catch up from the tables.
 constexpr std::int64_t kGapEventsMax = 20'000;
 constexpr std::int64_t kInboxEventsMax = 100'000;
+// Whoever is behind and got no further for so long counts as stuck.
+constexpr std::chrono::milliseconds kStuckLimit{10'000};
+
+double Seconds(std::chrono::milliseconds time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+// What a tick finds of all subscriptions.
+struct Totals {
+  std::int64_t live = 0, catching_up = 0, lag_max = 0, lag_sum = 0, left = 0, stuck = 0;
+  std::chrono::milliseconds stalled_max{0}, stuck_max{0}, catch_up_max{0};
+
+  void Add(bool is_live, std::int64_t lag, std::chrono::milliseconds stalled,
+           std::chrono::milliseconds stuck_for, std::chrono::milliseconds catch_up) {
+    ++(is_live ? live : catching_up);
+    if (!is_live) left += lag;
+    lag_max = std::max(lag_max, lag);
+    lag_sum += lag;
+    if (stuck_for >= kStuckLimit) ++stuck;
+    stalled_max = std::max(stalled_max, stalled);
+    stuck_max = std::max(stuck_max, stuck_for);
+    catch_up_max = std::max(catch_up_max, catch_up);
+  }
+
+  void Publish(const telemetry::ReadMetrics& metrics) const {
+    metrics.subscribers_live->Set(static_cast<double>(live));
+    metrics.subscribers_catching_up->Set(static_cast<double>(catching_up));
+    metrics.subscriber_lag_max->Set(static_cast<double>(lag_max));
+    metrics.subscriber_lag_sum->Set(static_cast<double>(lag_sum));
+    metrics.subscriber_stalled_seconds_max->Set(Seconds(stalled_max));
+    metrics.subscriber_stuck_seconds_max->Set(Seconds(stuck_max));
+    metrics.subscribers_stuck->Set(static_cast<double>(stuck));
+    metrics.catch_up_positions_left->Set(static_cast<double>(left));
+    metrics.catch_up_seconds_max->Set(Seconds(catch_up_max));
+  }
+};
 
 }  // namespace
 
@@ -34,26 +70,49 @@ Hub::~Hub() { Stop(); }
 
 absl::StatusOr<std::shared_ptr<Subscription>> Hub::Subscribe(
     SubscriptionQuery query, std::function<void(absl::Status)> on_dropped) {
-  std::shared_ptr<Subscription> subscription(
-      new Subscription(this, FormatUuid(MakeUuidV7()), std::move(query), std::move(on_dropped)));
+  const WakeIndex::Subscriber number = last_number_.fetch_add(1) + 1;
+  std::shared_ptr<Subscription> subscription(new Subscription(
+      this, number, FormatUuid(MakeUuidV7()), std::move(query), std::move(on_dropped)));
   MutexLock lock(&mutex_);
   if (stopped_) return StoreUnavailable("the server is shutting down");
   if (static_cast<std::int64_t>(subscriptions_.size()) >= options_.subscriptions_max) {
     return Overloaded("hub.subscriptions_max", options_.subscriptions_max,
                       std::chrono::milliseconds(5000), "too many subscriptions");
   }
-  subscriptions_.insert(subscription);
+  subscriptions_.emplace(number, subscription);
   return subscription;
 }
 
 void Hub::Remove(const Subscription& subscription) {
-  std::shared_ptr<Subscription> removed;  // destroyed after the lock is released
+  std::shared_ptr<Subscription> removed;  // destroyed after the locks are released
+  MutexLock wake_lock(&wake_mutex_);
   MutexLock lock(&mutex_);
-  const auto found =
-      subscriptions_.find(const_cast<Subscription&>(subscription).shared_from_this());
+  (void)index_.Unpark(subscription.number_, ring_.end_position());
+  const auto found = subscriptions_.find(subscription.number_);
   if (found == subscriptions_.end()) return;
-  removed = *found;
+  removed = std::move(found->second);
   subscriptions_.erase(found);
+}
+
+bool Hub::Park(const Subscription& subscription, std::int64_t epoch, std::int64_t position,
+               std::int64_t due) {
+  MutexLock wake_lock(&wake_mutex_);
+  {
+    MutexLock lock(&mutex_);
+    if (ring_.epoch() != epoch || ring_.end_position() != position) return false;
+  }
+  index_.Park(subscription.number_, &subscription.wake_keys_, due);
+  return true;
+}
+
+std::int64_t Hub::Unpark(const Subscription& subscription, std::int64_t position) {
+  MutexLock wake_lock(&wake_mutex_);
+  std::int64_t end = 0;
+  {
+    MutexLock lock(&mutex_);
+    end = ring_.end_position();
+  }
+  return index_.Unpark(subscription.number_, end).value_or(position);
 }
 
 void Hub::Publish(CommittedBatch batch) {
@@ -71,23 +130,28 @@ void Hub::Publish(CommittedBatch batch) {
   changed_.NotifyOne();
 }
 
+void Hub::ResetRing(std::int64_t epoch, std::int64_t end_position) {
+  index_.WakeAll(ring_.end_position());
+  ring_.Reset(epoch, end_position);
+  head_position_ = end_position;
+  wake_all_ = true;
+}
+
 void Hub::Rewind(std::int64_t epoch, std::int64_t head_position) {
+  MutexLock wake_lock(&wake_mutex_);
   MutexLock lock(&mutex_);
-  ring_.Reset(epoch, head_position);
-  head_position_ = head_position;
+  ResetRing(epoch, head_position);
   inbox_.clear();
   inbox_events_ = 0;
-  wake_all_ = true;
   changed_.NotifyOne();
 }
 
 void Hub::NoticeHead(std::int64_t epoch, std::int64_t head_position) {
+  MutexLock wake_lock(&wake_mutex_);
   MutexLock lock(&mutex_);
   if (epoch > ring_.epoch()) {
     // Another daemon found the rewind before our lane did.
-    ring_.Reset(epoch, head_position);
-    head_position_ = head_position;
-    wake_all_ = true;
+    ResetRing(epoch, head_position);
   } else if (epoch < ring_.epoch() || head_position <= head_position_) {
     return;
   }
@@ -96,15 +160,18 @@ void Hub::NoticeHead(std::int64_t epoch, std::int64_t head_position) {
 }
 
 Hub::Subscriptions Hub::Snapshot() {
+  Subscriptions all;
   MutexLock lock(&mutex_);
-  return {subscriptions_.begin(), subscriptions_.end()};
+  all.reserve(subscriptions_.size());
+  for (const auto& [number, subscription] : subscriptions_) all.push_back(subscription);
+  return all;
 }
 
 void Hub::ThreadMain() {
   Deadline next_tick = Clock::now() + kTick;
   while (true) {
     std::vector<CommittedBatch> inbox;
-    bool wake = false;
+    bool wake_all = false;
     {
       MutexLock lock(&mutex_);
       while (!stopped_ && inbox_.empty() && !wake_all_ &&
@@ -114,13 +181,14 @@ void Hub::ThreadMain() {
       if (stopped_) return;
       inbox.swap(inbox_);
       inbox_events_ = 0;
-      wake = std::exchange(wake_all_, false);
+      wake_all = std::exchange(wake_all_, false);
     }
-    wake = Advance(std::move(inbox)) || wake;
+    Subscriptions woken;
+    Advance(std::move(inbox), &woken);
     FillGap();
-    if (wake) {
-      for (const auto& subscription : Snapshot()) subscription->Pump();
-    }
+    if (wake_all) woken = Snapshot();  // those of Advance too
+    metrics_.wakes->Increment(static_cast<double>(woken.size()));
+    for (const auto& subscription : woken) subscription->Pump();
     if (Clock::now() >= next_tick) {
       Tick();
       next_tick = Clock::now() + kTick;
@@ -128,8 +196,7 @@ void Hub::ThreadMain() {
   }
 }
 
-bool Hub::Advance(std::vector<CommittedBatch> inbox) {
-  bool grew = false;
+void Hub::Advance(std::vector<CommittedBatch> inbox, Subscriptions* woken) {
   for (CommittedBatch& batch : inbox) {
     std::int64_t next = 0;
     {
@@ -144,18 +211,25 @@ bool Hub::Advance(std::vector<CommittedBatch> inbox) {
     events.erase(events.begin(),
                  std::find_if(events.begin(), events.end(),
                               [&](const v1::Event& e) { return e.global_position() >= next; }));
-    AppendToRing(std::move(events), batch.epoch);
-    grew = true;
+    AppendToRing(std::move(events), batch.epoch, woken);
   }
-  return grew;
 }
 
-// Encodes outside of the lock: only this thread appends, so the end cannot move meanwhile, but a
-// rewind may come in between.
-void Hub::AppendToRing(std::vector<v1::Event> events, std::int64_t epoch) {
+// Encodes outside of the locks: only this thread appends, so the end cannot move meanwhile, but a
+// rewind may come in between. The index is asked outside of the lane's lock.
+void Hub::AppendToRing(std::vector<v1::Event> events, std::int64_t epoch, Subscriptions* woken) {
   auto block = EventBlock::Make(std::move(events));
+  MutexLock wake_lock(&wake_mutex_);
+  {
+    MutexLock lock(&mutex_);
+    if (ring_.epoch() != epoch || block->first_position() != ring_.end_position() + 1) return;
+  }
+  const std::vector<WakeIndex::Subscriber> concerned = index_.Advance(*block);
   MutexLock lock(&mutex_);
-  if (ring_.epoch() != epoch || block->first_position() != ring_.end_position() + 1) return;
+  for (const WakeIndex::Subscriber number : concerned) {
+    const auto found = subscriptions_.find(number);
+    if (found != subscriptions_.end()) woken->push_back(found->second);
+  }
   ring_.Append(std::move(block));
   head_position_ = std::max(head_position_, ring_.end_position());
   metrics_.ring_bytes->Set(static_cast<double>(ring_.memory_bytes()));
@@ -165,11 +239,11 @@ void Hub::AppendToRing(std::vector<v1::Event> events, std::int64_t epoch) {
 void Hub::FillGap() {
   AllPageQuery query;
   {
+    MutexLock wake_lock(&wake_mutex_);
     MutexLock lock(&mutex_);
     if (filling_ || stopped_ || head_position_ <= ring_.end_position()) return;
     if (head_position_ - ring_.end_position() > kGapEventsMax) {
-      ring_.Reset(ring_.epoch(), head_position_);
-      wake_all_ = true;
+      ResetRing(ring_.epoch(), head_position_);
       return;
     }
     filling_ = true;
@@ -197,20 +271,25 @@ void Hub::FillGap() {
 }
 
 void Hub::Tick() {
-  std::int64_t live = 0, catching_up = 0, lag_max = 0, lag_sum = 0;
-  std::chrono::milliseconds stalled_max{0};
   std::int64_t head = 0;
+  std::int64_t ring_end = 0;
   {
     MutexLock lock(&mutex_);
     head = head_position_;
+    ring_end = ring_.end_position();
   }
+  Totals totals;
   for (const auto& subscription : Snapshot()) {
-    const Subscription::Condition condition = subscription->Examine();
-    ++(condition.live ? live : catching_up);
-    const std::int64_t lag = std::max<std::int64_t>(0, head - condition.position);
-    lag_max = std::max(lag_max, lag);
-    lag_sum += lag;
-    stalled_max = std::max(stalled_max, condition.stalled);
+    const Subscription::Condition condition = subscription->Examine(ring_end, head, kStuckLimit);
+    totals.Add(condition.live, std::max<std::int64_t>(0, head - condition.position),
+               condition.stalled, condition.stuck, condition.catch_up);
+    if (condition.newly_stuck) {
+      spdlog::warn(
+          "subscription {}: is behind and has got no further than position {} for {} ms; "
+          "it waits for {}",
+          subscription->id(), condition.position, condition.stuck.count(),
+          condition.stalled.count() > 0 ? "its client" : "the database");
+    }
     if (condition.stalled > options_.stall_timeout_ms) {
       metrics_.slow_consumers->Increment();
       spdlog::warn("subscription {}: dropped, the client took nothing for {} ms",
@@ -220,11 +299,7 @@ void Hub::Tick() {
       subscription->Retry();
     }
   }
-  metrics_.subscribers_live->Set(static_cast<double>(live));
-  metrics_.subscribers_catching_up->Set(static_cast<double>(catching_up));
-  metrics_.subscriber_lag_max->Set(static_cast<double>(lag_max));
-  metrics_.subscriber_lag_sum->Set(static_cast<double>(lag_sum));
-  metrics_.subscriber_stalled_seconds_max->Set(std::chrono::duration<double>(stalled_max).count());
+  totals.Publish(metrics_);
 }
 
 void Hub::Stop() {

@@ -2,9 +2,10 @@
 #ifndef EVENTSTORE_SERVER_ENGINE_HUB_H_
 #define EVENTSTORE_SERVER_ENGINE_HUB_H_
 
-#include <absl/container/flat_hash_set.h>
+#include <absl/container/flat_hash_map.h>
 #include <absl/status/statusor.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,14 +17,16 @@
 #include "server/engine/reader.h"
 #include "server/engine/ring.h"
 #include "server/engine/subscription.h"
+#include "server/engine/wake_index.h"
 #include "server/engine/writer.h"
 #include "server/telemetry/metrics.h"
 
 namespace eventstore::engine {
 
 // One per store. Owns the ring of newest events and a thread that encodes what was committed, fills
-// gaps from the tables, and wakes subscribers. No subscriber can slow the lane or another
-// subscriber. Thread-safe. Locks are taken in the order subscription, hub.
+// gaps from the tables, and wakes the subscribers that it concerns. No subscriber can slow the lane
+// or another subscriber: what Publish locks is never held while anything is looked up or evaluated.
+// Thread-safe. Locks are taken in the order subscription, `wake_mutex_`, `mutex_`.
 class Hub {
  public:
   // `reader` must outlive this object, and Stop() must come before the reader's.
@@ -54,18 +57,32 @@ class Hub {
   using Subscriptions = std::vector<std::shared_ptr<Subscription>>;
 
   void ThreadMain();
-  // Moves the ring on with what lies in the inbox; true if it grew.
-  bool Advance(std::vector<CommittedBatch> inbox);
-  void AppendToRing(std::vector<v1::Event> events, std::int64_t epoch);
+  // Moves the ring on with what lies in the inbox. Adds whom that concerns to `woken`.
+  void Advance(std::vector<CommittedBatch> inbox, Subscriptions* woken);
+  void AppendToRing(std::vector<v1::Event> events, std::int64_t epoch, Subscriptions* woken);
+  // Starts the ring anew. Everybody has to look where that leaves them.
+  void ResetRing(std::int64_t epoch, std::int64_t end_position)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(wake_mutex_, mutex_);
   // Reads what lies between the ring and the newest head known, if anything does.
   void FillGap();
   void Tick();
   void Remove(const Subscription& subscription);
   [[nodiscard]] Subscriptions Snapshot();
 
+  // For a live subscription that has seen everything up to `position`: from now on it is pumped
+  // when an event may concern it, at the position `due`, or when the ring starts anew. False if
+  // there is more to see already.
+  [[nodiscard]] bool Park(const Subscription& subscription, std::int64_t epoch,
+                          std::int64_t position, std::int64_t due);
+  // The end of that. The position up to which nothing concerned it.
+  [[nodiscard]] std::int64_t Unpark(const Subscription& subscription, std::int64_t position);
+
   const HubOptions options_;
   Reader* const reader_;
   const telemetry::ReadMetrics metrics_;
+  // The ring moves, and subscriptions park, only under both mutexes.
+  Mutex wake_mutex_;
+  WakeIndex index_ ABSL_GUARDED_BY(wake_mutex_);
   Mutex mutex_;
   CondVar changed_;
   Ring ring_ ABSL_GUARDED_BY(mutex_);
@@ -76,7 +93,9 @@ class Hub {
   bool filling_ ABSL_GUARDED_BY(mutex_) = false;
   bool wake_all_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::flat_hash_set<std::shared_ptr<Subscription>> subscriptions_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<WakeIndex::Subscriber> last_number_{0};
+  absl::flat_hash_map<WakeIndex::Subscriber, std::shared_ptr<Subscription>> subscriptions_
+      ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

@@ -47,7 +47,8 @@ struct ReaderOptions {
   // Most events, and about the most bytes, of one page.
   std::int64_t page_events_max = 500;
   std::int64_t page_bytes_max = 2 << 20;
-  // Most positions that one filtered page looks at.
+  // Most positions that the first statement of a filtered page looks at. A page that finds nothing
+  // looks on for 50 ms, in windows of up to eight times as many.
   std::int64_t window_positions = 50'000;
   // Longest time for one statement.
   std::chrono::milliseconds statement_timeout_ms{30'000};

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "server/core/errors.h"
@@ -17,6 +18,11 @@ using Clock = std::chrono::steady_clock;
 
 // Between two tries to cancel statements when the reader stops.
 constexpr std::chrono::milliseconds kCancelPause{100};
+// How long a filtered page that finds nothing looks on, what a window may cost for the next one to
+// be larger, and how large it may get, in first windows.
+constexpr std::chrono::milliseconds kSearchTime{50};
+constexpr std::chrono::milliseconds kCheapWindow{5};
+constexpr std::int64_t kWindowGrowthMax = 8;
 
 // The first page of a backwards read from the end has to learn where the end is.
 absl::StatusOr<std::int64_t> BackwardsFrom(pg::Connection& connection, const AllPageQuery& query,
@@ -32,8 +38,11 @@ bool NeedsWindow(const AllPageQuery& query) {
          query.from_timestamp_micros.has_value() || query.to_timestamp_micros.has_value();
 }
 
-absl::StatusOr<AllPage> ReadAll(const ReaderOptions& options, const AllPageQuery& query,
-                                pg::Connection& connection, Deadline deadline) {
+// One window of `window_positions` (or, without conditions, as many positions as there may be
+// rows).
+absl::StatusOr<AllPage> ReadWindow(const ReaderOptions& options, const AllPageQuery& query,
+                                   std::int64_t window_positions, pg::Connection& connection,
+                                   Deadline deadline) {
   const bool windowed = NeedsWindow(query);
   tables::AllWindow window;
   window.backwards = query.backwards;
@@ -45,7 +54,7 @@ absl::StatusOr<AllPage> ReadAll(const ReaderOptions& options, const AllPageQuery
   window.limit = query.limit > 0 && !regex ? std::min(query.limit, options.page_events_max)
                                            : options.page_events_max;
   // Positions are dense: without conditions, a window of `limit` positions has `limit` rows.
-  const std::int64_t span = windowed ? options.window_positions : window.limit;
+  const std::int64_t span = windowed ? window_positions : window.limit;
   if (query.backwards) {
     auto from = BackwardsFrom(connection, query, deadline);
     if (!from.ok()) return from.status();
@@ -88,6 +97,38 @@ absl::StatusOr<AllPage> ReadAll(const ReaderOptions& options, const AllPageQuery
     page.at_end = query.backwards ? page.position <= end : page.position >= end;
   }
   return page;
+}
+
+// A page that finds nothing looks on for a while, so that a rare match costs no round trip between
+// threads, and a statement to plan, for each window before it. Windows grow where they cost little,
+// but not far: where matches begin again, what lies in one window may have to be sorted.
+absl::StatusOr<AllPage> ReadAll(const ReaderOptions& options, AllPageQuery query,
+                                pg::Connection& connection, Deadline deadline) {
+  const Deadline until = std::min(deadline, Clock::now() + kSearchTime);
+  const std::int64_t window_max = options.window_positions > INT64_MAX / kWindowGrowthMax
+                                      ? INT64_MAX
+                                      : options.window_positions * kWindowGrowthMax;
+  std::int64_t window = options.window_positions;
+  std::int64_t searched = 0;
+  std::optional<tables::Head> first_head;
+  while (true) {
+    const Deadline started = Clock::now();
+    auto page = ReadWindow(options, query, window, connection, deadline);
+    if (!page.ok()) return page;
+    if (!first_head.has_value()) first_head = page->head;
+    searched += std::abs(page->position - query.after_position);
+    const bool searched_enough =
+        query.search_positions_max > 0 && searched >= query.search_positions_max;
+    if (!page->events.empty() || page->at_end || page->head.epoch != first_head->epoch ||
+        page->position == query.after_position || searched_enough || Clock::now() >= until) {
+      if (page->head.epoch == first_head->epoch) page->head = *first_head;
+      return page;
+    }
+    query.after_position = page->position;
+    query.epoch = page->head.epoch;
+    if (query.end_position == 0) query.end_position = first_head->position;
+    if (Clock::now() - started < kCheapWindow) window = std::min(window * 2, window_max);
+  }
 }
 
 // Whether the beginning of what was asked for is gone although the stream still counts it.
@@ -146,6 +187,34 @@ absl::StatusOr<StreamPage> ReadStream(const ReaderOptions& options, const Stream
   const bool past_the_end =
       query.backwards ? page.next_version < window.low_version : page.next_version > last_version;
   if (past_the_end) page.next_version = 0;
+  return page;
+}
+
+absl::StatusOr<AllPage> FollowStream(const ReaderOptions& options, const FollowStreamQuery& query,
+                                     pg::Connection& connection, Deadline deadline) {
+  tables::FollowWindow window;
+  window.stream = &query.stream;
+  window.low_version = query.from_version;
+  window.after_position = query.after_position;
+  window.versions_max = options.window_positions;
+  window.limit = options.page_events_max;
+  window.bytes_max = options.page_bytes_max;
+  window.filter = query.filter.get();
+  auto rows = tables::ReadFollowWindow(connection, window, deadline);
+  if (!rows.ok()) return rows.status();
+  absl::Status checked =
+      tables::CheckPosition(connection, rows->head, query.after_position, query.epoch, deadline);
+  if (!checked.ok()) return checked;
+  if (query.after_position + 1 < rows->head.first_position) {
+    return Archived(rows->head.first_position,
+                    "the store's history before this position was archived");
+  }
+  AllPage page;
+  page.head = rows->head;
+  page.events = std::move(rows->events);
+  page.position = rows->position;
+  page.at_end = page.position >= page.head.position;
+  page.next_version = rows->next_version;
   return page;
 }
 
@@ -289,6 +358,17 @@ void Reader::ReadAllPage(AllPageQuery query, Deadline deadline, Done<AllPage> do
       deadline,
       [this, query = std::move(query)](pg::Connection& connection, Deadline until) {
         auto page = ReadAll(options_, query, connection, until);
+        if (page.ok()) metrics_.events->Increment(static_cast<double>(page->events.size()));
+        return page;
+      },
+      std::move(done));
+}
+
+void Reader::FollowStreamPage(FollowStreamQuery query, Deadline deadline, Done<AllPage> done) {
+  Run<AllPage>(
+      deadline,
+      [this, query = std::move(query)](pg::Connection& connection, Deadline until) {
+        auto page = FollowStream(options_, query, connection, until);
         if (page.ok()) metrics_.events->Increment(static_cast<double>(page->events.size()));
         return page;
       },

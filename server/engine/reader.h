@@ -62,7 +62,8 @@ struct AllPage {
   // The last position looked at: up to it (backwards: down to it) everything that matches was
   // given.
   std::int64_t position = 0;
-  bool at_end = false;  // no further page: the end, or the limit, was reached
+  bool at_end = false;            // no further page: the end, or the limit, was reached
+  std::int64_t next_version = 0;  // FollowStreamPage: where the next page of the stream starts
 };
 
 // Which page of the store. For the next page set `after_position` to `position`, lower `limit`, and
@@ -76,6 +77,18 @@ struct AllPageQuery {
   std::optional<std::int64_t> from_timestamp_micros;  // inclusive
   std::optional<std::int64_t> to_timestamp_micros;    // exclusive
   std::int64_t end_position = 0;  // forwards: nothing beyond it; 0: the page's own head
+  // A page that finds nothing ends once it has looked at so many positions; 0: by time alone.
+  std::int64_t search_positions_max = 0;
+};
+
+// Which page of a stream that is followed. For the next page set `after_position` to `position` and
+// `from_version` to `next_version`.
+struct FollowStreamQuery {
+  v1::StreamId stream;
+  std::int64_t after_position = 0;            // exclusive
+  std::int64_t epoch = 0;                     // that it came with; 0: not checked
+  std::int64_t from_version = 0;              // 0: not known
+  std::shared_ptr<const EventFilter> filter;  // null: everything
 };
 
 // Owns a few threads and a bounded queue; each page borrows a pooled connection, so no connection
@@ -94,6 +107,9 @@ class Reader {
 
   void ReadStreamPage(StreamPageQuery query, Deadline deadline, Done<StreamPage> done);
   void ReadAllPage(AllPageQuery query, Deadline deadline, Done<AllPage> done);
+  // A page of what a stream has after a position, of the events that match. The page's `position`
+  // is the store's head where the end of the stream was reached.
+  void FollowStreamPage(FollowStreamQuery query, Deadline deadline, Done<AllPage> done);
   void GetStreamInfo(v1::StreamId stream, Deadline deadline, Done<v1::StreamInfo> done);
   void ListStreams(v1::ListStreamsRequest request, Deadline deadline,
                    Done<v1::ListStreamsResponse> done);

@@ -26,12 +26,28 @@ bool IsTransient(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
 }
 
+std::chrono::milliseconds Since(Deadline time) {
+  if (time == Deadline::max()) return std::chrono::milliseconds(0);
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - time);
+}
+
 bool SameStream(const v1::StreamId& a, const v1::StreamId& b) {
   return a.aggregate_id() == b.aggregate_id() && a.aggregate_type() == b.aggregate_type() &&
          a.tenant_id() == b.tenant_id();
 }
 
 }  // namespace
+
+Subscription::Subscription(Hub* hub, WakeIndex::Subscriber number, std::string id,
+                           SubscriptionQuery query, std::function<void(absl::Status)> on_dropped)
+    : hub_(hub),
+      number_(number),
+      id_(std::move(id)),
+      query_(std::move(query)),
+      wake_keys_(WakeIndex::KeysOf(query_.stream.has_value() ? &*query_.stream : nullptr,
+                                   query_.filter.get())),
+      on_dropped_(std::move(on_dropped)),
+      behind_since_(Clock::now()) {}
 
 void Subscription::RequestNext(Next next) {
   {
@@ -51,6 +67,10 @@ void Subscription::Pump() {
   {
     MutexLock lock(&mutex_);
     if (!waiting_) return;
+    if (parked_) {
+      parked_ = false;
+      position_ = hub_->Unpark(*this, position_);
+    }
     message = NextMessage(&work);
     if (message.has_value()) {
       next = std::exchange(waiting_, nullptr);
@@ -68,9 +88,10 @@ std::optional<absl::StatusOr<SubscriptionMessage>> Subscription::NextMessage(
   if (ready_.empty() && state_ == State::kCatchingUp && !reading_ && CanJoinRing()) {
     state_ = State::kLive;
   }
-  if (ready_.empty() && state_ == State::kLive) {
+  while (ready_.empty() && state_ == State::kLive) {
     SubscriptionMessage message;
     if (NextLive(&message)) return message;
+    if (state_ == State::kLive && Park()) return std::nullopt;
   }
   if (!ready_.empty()) {
     SubscriptionMessage message = std::move(ready_.front());
@@ -94,6 +115,16 @@ bool Subscription::CanJoinRing() {
   return hub_->ring_.epoch() == epoch_ && hub_->ring_.Covers(position_);
 }
 
+// Fails only where the ring has moved on meanwhile.
+bool Subscription::Park() {
+  std::int64_t due = query_.checkpoint_interval > INT64_MAX - told_position_
+                         ? INT64_MAX
+                         : told_position_ + query_.checkpoint_interval;
+  if (!told_caught_up_) due = std::min(due, start_head_);
+  parked_ = hub_->Park(*this, epoch_, position_, due);
+  return parked_;
+}
+
 // The next message of a live subscription, if there is one. May turn it into one that catches up.
 bool Subscription::NextLive(SubscriptionMessage* message) {
   if (CollectFromRing(message)) {
@@ -103,12 +134,18 @@ bool Subscription::NextLive(SubscriptionMessage* message) {
   if (state_ != State::kLive) {  // fallen off the ring
     if (!told_caught_up_) return false;
     told_caught_up_ = false;
+    behind_since_ = Clock::now();
     hub_->metrics_.fell_behind->Increment();
+    spdlog::warn("subscription {}: fell behind at position {}, and reads history from there", id_,
+                 position_);
     *message = Tell(Kind::kFellBehind);
     return true;
   }
   if (!told_caught_up_ && position_ >= start_head_) {
     told_caught_up_ = true;
+    spdlog::debug("subscription {}: caught up at position {} after {} ms", id_, position_,
+                  Since(behind_since_).count());
+    behind_since_ = Deadline::max();
     *message = Tell(Kind::kCaughtUp);
     return true;
   }
@@ -120,7 +157,7 @@ bool Subscription::NextLive(SubscriptionMessage* message) {
 }
 
 bool Subscription::Matches(const v1::Event& event) const {
-  if (query_.stream.has_value()) return SameStream(*query_.stream, event.stream());
+  if (query_.stream.has_value() && !SameStream(*query_.stream, event.stream())) return false;
   return query_.filter == nullptr || query_.filter->Matches(event);
 }
 
@@ -148,7 +185,7 @@ bool Subscription::CollectFromRing(SubscriptionMessage* message) {
         position_ = block->header(i).global_position();
         if (!Matches(block->header(i))) continue;
         ++count;
-        stream_version_ = block->header(i).version();
+        next_version_ = query_.stream.has_value() ? block->header(i).version() + 1 : 0;
         bytes += block->bytes(i, i + 1).size();
         auto& runs = message->runs;
         if (!runs.empty() && runs.back().block == block && runs.back().end == i) {
@@ -234,30 +271,22 @@ std::function<void()> Subscription::PageWork() {
   auto self = shared_from_this();
   Reader* const reader = hub_->reader_;
   if (query_.stream.has_value()) {
-    StreamPageQuery query;
+    FollowStreamQuery query;
     query.stream = *query_.stream;
     query.after_position = position_;
-    if (stream_version_ > 0) query.from_version = stream_version_ + 1;
-    return [self, reader, query = std::move(query), epoch = epoch_, after = position_] {
-      // A stream's page has no epoch to check, so that is done first.
-      reader->CheckStart(after, epoch, false, Deadline::max(), [self, reader, query](auto head) {
-        if (!head.ok()) return self->OnPage(head.status());
-        reader->ReadStreamPage(query, Deadline::max(), [self](absl::StatusOr<StreamPage> page) {
-          if (!page.ok()) return self->OnPage(page.status());
-          AllPage all;
-          all.head = page->head;
-          all.position =
-              page->next_version > 0 ? page->events.back().global_position() : page->head.position;
-          all.events = std::move(page->events);
-          self->OnPage(std::move(all));
-        });
-      });
+    query.epoch = epoch_;
+    query.from_version = next_version_;
+    query.filter = query_.filter;
+    return [self, reader, query = std::move(query)] {
+      reader->FollowStreamPage(query, Deadline::max(),
+                               [self](auto page) { self->OnPage(std::move(page)); });
     };
   }
   AllPageQuery query;
   query.after_position = position_;
   query.epoch = epoch_;
   query.filter = query_.filter;
+  query.search_positions_max = query_.checkpoint_interval;
   return [self, reader, query = std::move(query)] {
     reader->ReadAllPage(query, Deadline::max(),
                         [self](auto page) { self->OnPage(std::move(page)); });
@@ -279,8 +308,12 @@ void Subscription::OnPage(absl::StatusOr<AllPage> page) {
       failing_since_ = Deadline::max();
       head = page->head;
       epoch_ = page->head.epoch;
+      if (page->position > position_) {
+        hub_->metrics_.catch_up_positions->Increment(
+            static_cast<double>(page->position - position_));
+      }
       position_ = std::max(position_, page->position);
-      if (!page->events.empty()) stream_version_ = page->events.back().version();
+      next_version_ = page->next_version;
       EnqueueEvents(std::move(page->events));
       if (ready_.empty() && position_ - told_position_ >= query_.checkpoint_interval) {
         ready_.push_back(Tell(Kind::kCheckpoint));
@@ -384,15 +417,27 @@ void Subscription::Close() {
   if (waiting) waiting(absl::CancelledError("the subscription was closed"));
 }
 
-Subscription::Condition Subscription::Examine() {
+Subscription::Condition Subscription::Examine(std::int64_t ring_end, std::int64_t head,
+                                              std::chrono::milliseconds stuck_limit) {
   MutexLock lock(&mutex_);
   Condition condition;
   condition.live = state_ == State::kLive;
-  condition.position = position_;
-  if (taken_since_ != Deadline::max()) {
-    condition.stalled =
-        std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - taken_since_);
+  condition.position = parked_ ? std::max(position_, ring_end) : position_;
+  condition.stalled = Since(taken_since_);
+  if (!condition.live) condition.catch_up = Since(behind_since_);
+  // What the client was given but has not taken is not behind it yet. The position of one that
+  // starts is not known, but it should be soon.
+  const std::int64_t reached =
+      taken_since_ == Deadline::max() ? condition.position : taken_position_;
+  const bool behind = reached < head || state_ == State::kStarting;
+  if (!behind || reached != examined_position_) {
+    examined_position_ = reached;
+    moved_at_ = Clock::now();
+    told_stuck_ = false;
+    return condition;
   }
+  condition.stuck = Since(moved_at_);
+  condition.newly_stuck = condition.stuck >= stuck_limit && !std::exchange(told_stuck_, true);
   return condition;
 }
 

@@ -19,6 +19,7 @@
 #include "server/core/mutex.h"
 #include "server/engine/event_block.h"
 #include "server/engine/reader.h"
+#include "server/engine/wake_index.h"
 
 namespace eventstore::engine {
 
@@ -46,7 +47,7 @@ struct SubscriptionQuery {
   };
   std::variant<FromBeginning, FromEnd, AfterPosition, FromTime> start;
   std::shared_ptr<const EventFilter> filter;  // null: everything
-  std::optional<v1::StreamId> stream;         // only this stream
+  std::optional<v1::StreamId> stream;         // only this stream; together with `filter`: both hold
   std::int64_t batch_events_max = 500;
   std::int64_t checkpoint_interval = 10'000;  // positions
 };
@@ -79,22 +80,24 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   struct Condition {
     bool live = false;
     std::int64_t position = 0;
-    std::chrono::milliseconds stalled{0};  // 0: it waits for us, not for the client
+    std::chrono::milliseconds stalled{0};   // 0: it waits for us, not for the client
+    std::chrono::milliseconds stuck{0};     // 0: it has everything, or got on since the last look
+    std::chrono::milliseconds catch_up{0};  // how long it has been in history; 0: it is not
+    bool newly_stuck = false;               // past the limit since the last look
   };
 
-  Subscription(Hub* hub, std::string id, SubscriptionQuery query,
-               std::function<void(absl::Status)> on_dropped)
-      : hub_(hub),
-        id_(std::move(id)),
-        query_(std::move(query)),
-        on_dropped_(std::move(on_dropped)) {}
+  Subscription(Hub* hub, WakeIndex::Subscriber number, std::string id, SubscriptionQuery query,
+               std::function<void(absl::Status)> on_dropped);
 
   // Answers an unanswered call if there is something to say, or sees to it that there will be.
   void Pump();
   // From the hub: ends it with `status`; tells the client now if it waits, or by `on_dropped`.
   void End(const absl::Status& status);
   void DropSlow(std::chrono::milliseconds limit);
-  [[nodiscard]] Condition Examine();
+  // `ring_end`: the newest position that everybody who waits has seen; `head`: the newest there is.
+  // Who is behind and does not move is stuck after `stuck_limit`.
+  [[nodiscard]] Condition Examine(std::int64_t ring_end, std::int64_t head,
+                                  std::chrono::milliseconds stuck_limit);
   // After a pause for a database that was away or a full queue.
   void Retry();
 
@@ -104,6 +107,8 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   // mutex is released.
   std::optional<absl::StatusOr<SubscriptionMessage>> NextMessage(std::function<void()>* work)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether it now waits to be woken: live, with nothing to say.
+  bool Park() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool NextLive(SubscriptionMessage* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool CollectFromRing(SubscriptionMessage* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the ring has, or will have, everything after the cursor.
@@ -120,8 +125,10 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   void OnPageFailed(absl::Status status, Next* waiting) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Hub* const hub_;
+  const WakeIndex::Subscriber number_;
   const std::string id_;
   const SubscriptionQuery query_;
+  const std::vector<std::string> wake_keys_;
   const std::function<void(absl::Status)> on_dropped_;
 
   Mutex mutex_;
@@ -132,9 +139,11 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   bool retry_ ABSL_GUARDED_BY(mutex_) = false;    // the read failed; the hub's tick tries it again
   Deadline failing_since_ ABSL_GUARDED_BY(mutex_) = Deadline::max();
   bool told_caught_up_ ABSL_GUARDED_BY(mutex_) = false;
+  // Waits in the hub's index: its cursor stands still, and Hub::Unpark tells where it is now.
+  bool parked_ ABSL_GUARDED_BY(mutex_) = false;
   std::int64_t position_ ABSL_GUARDED_BY(mutex_) = 0;  // looked at up to here
-  // Last version seen of the stream that it follows, so that a page of it starts there.
-  std::int64_t stream_version_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Where a page of the stream that it follows starts; 0: not known.
+  std::int64_t next_version_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t told_position_ ABSL_GUARDED_BY(mutex_) = 0;  // last position in a message
   // The message that the client was given last, and the last one that it has taken.
   std::int64_t given_position_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -142,6 +151,12 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   std::int64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t start_head_ ABSL_GUARDED_BY(mutex_) = 0;  // history to have before "caught up"
   std::deque<SubscriptionMessage> ready_ ABSL_GUARDED_BY(mutex_);
+  // For Examine: where it was at the last look, since when, and whether that was told.
+  std::int64_t examined_position_ ABSL_GUARDED_BY(mutex_) = -1;
+  Deadline moved_at_ ABSL_GUARDED_BY(mutex_) = Deadline::max();
+  bool told_stuck_ ABSL_GUARDED_BY(mutex_) = false;
+  // Since when it has not had everything; max: it has.
+  Deadline behind_since_ ABSL_GUARDED_BY(mutex_);
   // Since when the client has had a message that it has not asked beyond; max: it waits for us.
   Deadline taken_since_ ABSL_GUARDED_BY(mutex_) = Deadline::max();
 };

@@ -6,22 +6,12 @@
 
 #include "server/tables/event_row.h"
 #include "server/tables/events_table.h"
+#include "server/tables/page_sql.h"
 #include "server/tables/stream_info.h"
 #include "server/tables/streams_table.h"
 
 namespace eventstore::tables {
 namespace {
-
-// Every page tells the head of its own snapshot: one statement has one snapshot.
-#define EVENTSTORE_PAGE_HEAD "h.last_position, h.epoch, h.first_position"
-constexpr int kHeadColumns = 3;
-
-// Rows are cut where their sizes add up to the page's bytes; `running` counts up to and including
-// the row, so that the first row always comes.
-#define EVENTSTORE_CUT(ORDER)        \
-  "SELECT " EVENTSTORE_EVENT_COLUMNS \
-  ", running FROM (SELECT *, sum(size_bytes) OVER (ORDER BY " ORDER ") AS running FROM ("
-#define EVENTSTORE_END_CUT(BYTES) ") p) w WHERE running - size_bytes < " BYTES
 
 #define EVENTSTORE_ALL_PAGE(ORDER)                                                            \
   "SELECT " EVENTSTORE_PAGE_HEAD ", e.* FROM log_head h LEFT JOIN LATERAL (" EVENTSTORE_CUT(  \
@@ -63,46 +53,18 @@ constexpr pg::Statement kStreamBackwardsTimes{
 constexpr std::int64_t kTimeMin = -62'135'596'800'000'000;
 constexpr std::int64_t kTimeMax = 253'402'300'800'000'000;
 
-Head ParsePageHead(const pg::Result& result) {
-  Head head;
-  head.position = result.Int64(0, 0);
-  head.epoch = result.Int64(0, 1);
-  head.first_position = result.Int64(0, 2);
-  return head;
-}
-
-// The conditions of a filter, over the columns of events. Each value travels as a parameter.
-std::string FilterSql(const AllWindow& window, pg::Params* params) {
-  std::string sql;
-  const auto list = [&](const google::protobuf::RepeatedPtrField<std::string>& values) {
-    params->TextArray({values.begin(), values.end()});
-    return params->size();
-  };
+// Every condition of a window beyond its bounds, $1 and $2. A tag's rows are named by the table of
+// tags within those bounds, which is a short range of its index; the planner does not see by itself
+// that the bounds hold there too.
+std::string ConditionsSql(const AllWindow& window, pg::Params* params) {
+  std::string sql = FilterSql(window.filter, params);
   if (window.filter != nullptr) {
-    const v1::Filter& filter = window.filter->proto();
-    if (!filter.aggregate_types().empty()) {
-      absl::StrAppend(&sql, " AND aggregate_type = ANY($", list(filter.aggregate_types()), ")");
-    }
-    if (!filter.event_types().empty()) {
-      absl::StrAppend(&sql, " AND event_type = ANY($", list(filter.event_types()), ")");
-    }
-    if (!filter.event_type_prefixes().empty()) {
-      absl::StrAppend(&sql, " AND EXISTS (SELECT FROM unnest($", list(filter.event_type_prefixes()),
-                      "::text[]) AS x(prefix) WHERE starts_with(event_type, x.prefix))");
-    }
-    if (!filter.aggregate_id_prefixes().empty()) {
-      absl::StrAppend(&sql, " AND EXISTS (SELECT FROM unnest($",
-                      list(filter.aggregate_id_prefixes()),
-                      "::text[]) AS x(prefix) WHERE starts_with(aggregate_id, x.prefix))");
-    }
-    for (const std::string& tag : filter.tags()) {
+    for (const std::string& tag : window.filter->proto().tags()) {
       params->Text(tag);
-      absl::StrAppend(&sql, " AND EXISTS (SELECT FROM event_tags t WHERE t.tag = $", params->size(),
-                      " AND t.global_position = events.global_position)");
-    }
-    if (!filter.tenant_id().empty()) {
-      params->Uuid(TenantOf(filter.tenant_id()));
-      absl::StrAppend(&sql, " AND tenant_id = $", params->size());
+      absl::StrAppend(&sql,
+                      " AND global_position IN (SELECT global_position FROM event_tags"
+                      " WHERE tag = $",
+                      params->size(), " AND global_position >= $1 AND global_position <= $2)");
     }
   }
   if (window.from_timestamp_micros.has_value()) {
@@ -121,7 +83,7 @@ absl::StatusOr<pg::Result> QueryAll(pg::Connection& connection, const AllWindow&
                                     Deadline deadline) {
   pg::Params params;
   params.Int64(window.low).Int64(window.high).Int64(window.limit).Int64(window.bytes_max);
-  const std::string conditions = FilterSql(window, &params);
+  const std::string conditions = ConditionsSql(window, &params);
   if (conditions.empty()) {
     return connection.Query(window.backwards ? kAllBackwards : kAllForwards, params, deadline);
   }

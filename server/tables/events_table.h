@@ -110,6 +110,28 @@ struct StreamRows {
                                                           const StreamWindow& window,
                                                           Deadline deadline);
 
+// A page of one stream for a reader that follows it: forwards, by way of a filter, after a
+// position.
+struct FollowWindow {
+  const v1::StreamId* stream = nullptr;
+  std::int64_t low_version = 0;        // inclusive; 0: found from `after_position`
+  std::int64_t after_position = 0;     // exclusive
+  std::int64_t versions_max = 50'000;  // most versions that are looked at
+  std::int64_t limit = 500;
+  std::int64_t bytes_max = 2 << 20;
+  const EventFilter* filter = nullptr;  // null: every event
+};
+struct FollowRows {
+  Head head;                      // as in EventRows
+  std::vector<v1::Event> events;  // in order
+  // Everything up to this position was looked at: the head's, where the stream's end was reached.
+  std::int64_t position = 0;
+  std::int64_t next_version = 0;  // where the next page starts; 0: not known yet
+};
+[[nodiscard]] absl::StatusOr<FollowRows> ReadFollowWindow(pg::Connection& connection,
+                                                          const FollowWindow& window,
+                                                          Deadline deadline);
+
 // The time at which the event at `position` was stored; none if there is no such event.
 [[nodiscard]] absl::StatusOr<std::optional<std::int64_t>> ReadCreatedAt(pg::Connection& connection,
                                                                         std::int64_t position,

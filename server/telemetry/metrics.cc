@@ -195,12 +195,28 @@ ReadMetrics Metrics::Read(const std::string& store) {
   read.subscriber_stalled_seconds_max =
       make.Gauge("eventstore_subscriber_stalled_seconds_max",
                  "How long the longest unfinished write to a subscriber has taken so far.");
+  read.subscriber_stuck_seconds_max =
+      make.Gauge("eventstore_subscriber_stuck_seconds_max",
+                 "Longest time for which a subscriber that is behind has got no further.");
+  read.subscribers_stuck =
+      make.Gauge("eventstore_subscribers_stuck",
+                 "Subscribers that are behind and got no further for 10 seconds or longer.");
+  read.catch_up_positions = make.Counter("eventstore_catch_up_positions_total",
+                                         "Positions of history that subscribers went through.");
+  read.catch_up_positions_left =
+      make.Gauge("eventstore_catch_up_positions_left",
+                 "Positions that all subscribers in history together have before them.");
+  read.catch_up_seconds_max =
+      make.Gauge("eventstore_catch_up_seconds_max",
+                 "How long the subscriber that is in history longest has been there.");
   read.fell_behind = make.Counter("eventstore_subscribers_fell_behind_total",
                                   "Times that a live subscriber fell out of the ring.");
   read.slow_consumers = make.Counter("eventstore_subscribers_dropped_slow_total",
                                      "Subscriptions ended because the client did not read.");
   read.events_sent =
       make.Counter("eventstore_subscription_events_sent_total", "Events sent to subscribers.");
+  read.wakes = make.Counter("eventstore_subscription_wakes_total",
+                            "Times that a commit woke a waiting subscription.");
   read.ring_bytes =
       make.Gauge("eventstore_ring_bytes", "Bytes of the newest events kept in memory.");
   read.ring_events = make.Gauge("eventstore_ring_events", "The newest events kept in memory.");

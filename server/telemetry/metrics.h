@@ -69,9 +69,15 @@ struct ReadMetrics {
   prometheus::Gauge* subscriber_lag_max;              // eventstore_subscriber_lag_positions_max
   prometheus::Gauge* subscriber_lag_sum;              // eventstore_subscriber_lag_positions_sum
   prometheus::Gauge* subscriber_stalled_seconds_max;  // eventstore_subscriber_stalled_seconds_max
+  prometheus::Gauge* subscriber_stuck_seconds_max;    // eventstore_subscriber_stuck_seconds_max
+  prometheus::Gauge* subscribers_stuck;               // eventstore_subscribers_stuck
+  prometheus::Counter* catch_up_positions;            // eventstore_catch_up_positions_total
+  prometheus::Gauge* catch_up_positions_left;         // eventstore_catch_up_positions_left
+  prometheus::Gauge* catch_up_seconds_max;            // eventstore_catch_up_seconds_max
   prometheus::Counter* fell_behind;                   // eventstore_subscribers_fell_behind_total
   prometheus::Counter* slow_consumers;                // eventstore_subscribers_dropped_slow_total
   prometheus::Counter* events_sent;                   // eventstore_subscription_events_sent_total
+  prometheus::Counter* wakes;                         // eventstore_subscription_wakes_total
   prometheus::Gauge* ring_bytes;                      // eventstore_ring_bytes
   prometheus::Gauge* ring_events;                     // eventstore_ring_events
   prometheus::Counter* listener_reconnects;           // eventstore_listener_reconnects_total

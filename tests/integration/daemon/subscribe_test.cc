@@ -278,15 +278,40 @@ TEST_CASE("MaxBatchSizeBoundsAMessage") {
   CHECK(subscriber.violation() == "");
 }
 
-TEST_CASE("AFilterTogetherWithAStreamIsAnInvalidRequest") {
+TEST_CASE("AStreamAndAFilterTogetherBothHold") {
+  const auto stream = NewStream();
+  const auto append = [&](const v1::StreamId& to, const std::string& type) {
+    const auto events = NewEvents(1, type);
+    MustAppend(Shared(), to, events);
+    return events[0].event_id();
+  };
+  std::vector<std::string> ids;
+  const auto append_all = [&] {
+    append(stream, "Renamed");
+    ids.push_back(append(stream, "Paid"));
+    append(NewStream(), "Paid");
+  };
+  for (int i = 0; i < 5; ++i) append_all();
+  auto request = ToStream(stream);
+  request.mutable_filter()->add_event_types("Paid");
+  Subscriber subscriber(Shared(), request);
+  REQUIRE(subscriber.ReadUntil(Message::kCaughtUp));
+  CHECK(IdsOf(subscriber.NextEvents(0)) == ids);
+  ids.clear();
+  for (int i = 0; i < 5; ++i) append_all();
+  CHECK(IdsOf(subscriber.NextEvents(5)) == ids);
+  CHECK(subscriber.violation() == "");
+}
+
+TEST_CASE("AFilterOfAnotherTenantThanTheStreamIsAnInvalidRequest") {
   auto request = ToStream(NewStream());
-  request.mutable_filter()->add_tags("red");
+  request.mutable_filter()->set_tenant_id(NewUuid());
   Subscriber subscriber(Shared(), request);
   CHECK_FALSE(subscriber.Next().has_value());
   const CallStatus status = subscriber.call().Finish();
   CHECK(status.code == absl::StatusCode::kInvalidArgument);
   CHECK(status.reason() == v1::ERROR_REASON_INVALID_REQUEST);
-  CHECK(status.info().field() == "filter");
+  CHECK(status.info().field() == "filter.tenant_id");
 }
 
 TEST_CASE("ResumingAfterTheLastPositionContinuesWithoutGapOrRepetition") {

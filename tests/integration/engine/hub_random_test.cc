@@ -10,14 +10,17 @@ namespace {
 
 using namespace eventstore::testing;
 
+constexpr char kTenant[] = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+
 // A subscriber with what it asked for.
 struct Subscriber {
   SubscriptionQuery query;
   std::unique_ptr<Follower> follower;
 
   [[nodiscard]] bool Wants(const v1::Event& event) const {
-    if (query.stream.has_value()) {
-      return event.stream().SerializeAsString() == query.stream->SerializeAsString();
+    if (query.stream.has_value() &&
+        event.stream().SerializeAsString() != query.stream->SerializeAsString()) {
+      return false;
     }
     return query.filter == nullptr || query.filter->Matches(event);
   }
@@ -25,6 +28,10 @@ struct Subscriber {
 
 std::string Digit(std::mt19937_64& random, std::uint64_t below) {
   return std::to_string(random() % below);
+}
+
+v1::StreamId RandomStream(std::mt19937_64& random) {
+  return Stream("s" + Digit(random, 6), "T" + Digit(random, 3), random() % 4 == 0 ? kTenant : "");
 }
 
 SubscriptionQuery RandomQuery(std::mt19937_64& random, std::int64_t head) {
@@ -41,32 +48,26 @@ SubscriptionQuery RandomQuery(std::mt19937_64& random, std::int64_t head) {
   }
   query.batch_events_max = 1 + static_cast<std::int64_t>(random() % 50);
   query.checkpoint_interval = 1 + static_cast<std::int64_t>(random() % 60);
+  if (random() % 3 == 0) query.stream = RandomStream(random);
   v1::Filter filter;
-  switch (random() % 5) {
-    case 0:
-      query.stream = Stream("s" + Digit(random, 6), "T" + Digit(random, 3));
-      return query;
-    case 1:
-      filter.add_aggregate_types("T" + Digit(random, 3));
-      break;
-    case 2:
-      filter.add_tags("t" + Digit(random, 4));
-      break;
-    case 3:
-      filter.set_event_type_regex("E[" + Digit(random, 4) + "9]$");
-      break;
-    default:
-      return query;
-  }
+  if (random() % 4 == 0) filter.add_aggregate_types("T" + Digit(random, 3));
+  if (random() % 3 == 0) filter.add_event_types("E" + Digit(random, 10));
+  if (random() % 6 == 0) filter.add_event_types("E" + Digit(random, 10));
+  if (random() % 5 == 0) filter.add_tags("t" + Digit(random, 4));
+  if (random() % 8 == 0) filter.add_tags("t" + Digit(random, 4));
+  if (random() % 6 == 0) filter.add_aggregate_id_prefixes("s" + Digit(random, 6));
+  if (random() % 6 == 0) filter.add_event_type_prefixes("E" + Digit(random, 4));
+  if (random() % 6 == 0) filter.set_event_type_regex("E[" + Digit(random, 4) + "9]$");
+  if (random() % 6 == 0 && !query.stream.has_value()) filter.set_tenant_id(kTenant);
   query.filter = *EventFilter::Make(filter, "filter", Limits());
+  if (query.filter->matches_everything()) query.filter = nullptr;
   return query;
 }
 
 void Write(std::uint64_t seed, const std::vector<TestStore*>& stores, std::atomic<int>* failures) {
   std::mt19937_64 random(seed);
   for (int i = 0; i < 60; ++i) {
-    auto request = Request(Stream("s" + Digit(random, 6), "T" + Digit(random, 3)), Any(),
-                           NewIds(1 + static_cast<int>(random() % 6)));
+    auto request = Request(RandomStream(random), Any(), NewIds(1 + static_cast<int>(random() % 6)));
     for (v1::NewEvent& event : *request.mutable_events()) {
       event.set_event_type("E" + Digit(random, 10));
       if (random() % 4 == 0) event.add_tags("t" + Digit(random, 4));
@@ -128,7 +129,7 @@ TEST_CASE("Random subscribers of two daemons each see what they want once and in
   const auto head = static_cast<std::int64_t>(ReadAll(*one).size());
 
   std::vector<Subscriber> subscribers;
-  for (std::uint64_t i = 0; i < 12; ++i) {
+  for (std::uint64_t i = 0; i < 24; ++i) {
     const SubscriptionQuery query = RandomQuery(random, head);
     // A slow client is busy with a message now and then.
     auto pace = std::make_shared<std::mt19937_64>(seed + i);
@@ -150,7 +151,11 @@ TEST_CASE("Random subscribers of two daemons each see what they want once and in
   for (std::size_t i = 0; i < subscribers.size(); ++i) {
     std::string verdict;
     Eventually([&] { return (verdict = Judge(subscribers[i], history)).empty(); });
-    INFO("subscriber " << i);
+    const SubscriptionQuery& asked = subscribers[i].query;
+    INFO("subscriber " << i << " of "
+                       << (asked.stream.has_value() ? asked.stream->ShortDebugString() : "all")
+                       << " where "
+                       << (asked.filter ? asked.filter->proto().ShortDebugString() : "any"));
     CHECK(verdict == "");
   }
 }

@@ -159,6 +159,110 @@ TEST_CASE("A filter that matches nothing still brings checkpoints, in history an
   CHECK(follower.Events()[0].global_position() == 601);
 }
 
+TEST_CASE("A stream and a filter together: both hold, in history page by page and live", "[hub]") {
+  StoreOptions options = SmallOptions(CreateStoreDatabase());
+  options.reader.page_events_max = 7;
+  options.reader.window_positions = 20;  // versions too
+  const auto fill = [](Store& store, int events) {
+    for (int i = 0; i < events; ++i) {
+      auto request = Request(Stream("s"), Any(), NewIds(1));
+      request.mutable_events(0)->set_event_type(i % 10 == 3 ? "Wanted" : "Other");
+      if (i % 20 == 3) request.mutable_events(0)->add_tags("red");
+      REQUIRE(Append(store, request).ok());
+      request.mutable_stream()->set_aggregate_id("t");  // the same in another stream
+      request.mutable_events(0)->set_event_id(NewId());
+      REQUIRE(Append(store, request).ok());
+    }
+  };
+  const auto query_of = [](const v1::Filter& filter, std::int64_t after = 0) {
+    SubscriptionQuery query;
+    query.start = SubscriptionQuery::AfterPosition{after, 1};
+    query.stream = Stream("s");
+    query.filter = *EventFilter::Make(filter, "filter", Limits());
+    query.checkpoint_interval = 30;
+    return query;
+  };
+  v1::Filter wanted, red, pattern, nothing;
+  wanted.add_event_types("Wanted");
+  red.add_tags("red");
+  red.add_event_type_prefixes("Wan");
+  pattern.set_event_type_regex("^W.*d$");
+  nothing.add_aggregate_id_prefixes("x");
+  {
+    TestStore store(options);
+    fill(*store, 100);
+  }
+  TestStore store(options);  // of which nothing is in memory
+  Follower by_type(*store, query_of(wanted));
+  Follower by_tag(*store, query_of(red));
+  Follower by_regex(*store, query_of(pattern));
+  Follower by_nothing(*store, query_of(nothing));
+  Follower from_middle(*store, query_of(wanted, 107));  // at version 54; 64 is the next
+  for (Follower* one : {&by_type, &by_tag, &by_regex, &by_nothing, &from_middle}) {
+    REQUIRE(one->AwaitKind(Kind::kCaughtUp));
+  }
+  fill(*store, 20);
+  REQUIRE(by_type.AwaitEvents(12));
+  REQUIRE(by_tag.AwaitEvents(6));
+  REQUIRE(by_regex.AwaitEvents(12));
+  REQUIRE(from_middle.AwaitEvents(6));
+  const auto versions = [](Follower& follower) {
+    std::vector<std::int64_t> found;
+    for (const v1::Event& event : follower.Events()) {
+      CHECK(event.stream().aggregate_id() == "s");
+      found.push_back(event.version());
+    }
+    return found;
+  };
+  CHECK(versions(by_type) ==
+        std::vector<std::int64_t>{4, 14, 24, 34, 44, 54, 64, 74, 84, 94, 104, 114});
+  CHECK(versions(by_tag) == std::vector<std::int64_t>{4, 24, 44, 64, 84, 104});
+  CHECK(versions(by_regex) == versions(by_type));
+  CHECK(versions(from_middle) == std::vector<std::int64_t>{64, 74, 84, 94, 104, 114});
+  CHECK(by_nothing.Events().empty());
+  CHECK(by_nothing.Count(Kind::kCheckpoint) >= 3);  // in history as well as live
+}
+
+TEST_CASE("A commit wakes only the subscribers that it may concern", "[hub]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  constexpr int kStreams = 50;
+  std::vector<std::unique_ptr<Follower>> followers;
+  for (int i = 0; i < kStreams; ++i) {
+    SubscriptionQuery query = FromEnd();
+    query.stream = Stream("s" + std::to_string(i));
+    followers.push_back(std::make_unique<Follower>(*store, query));
+    REQUIRE(followers.back()->AwaitKind(Kind::kCaughtUp));
+  }
+  for (int i = 0; i < kStreams; ++i) Fill(*store, Stream("s" + std::to_string(i)), 2, 1);
+  Fill(*store, Stream("nobody's"), 100, 1);
+  for (const auto& follower : followers) REQUIRE(follower->AwaitEvents(2));
+  // Each once for each event of its own, or less where both came in one go; not 200 times each.
+  CHECK(store.Metric("eventstore_subscription_wakes_total") <= 2 * kStreams);
+  CHECK(store.Metric("eventstore_subscription_wakes_total") >= kStreams);
+  // Whoever slept through it all is not behind.
+  REQUIRE(Eventually([&] { return store.Metric("eventstore_subscribers") == kStreams; }));
+  CHECK(Eventually([&] { return store.Metric("eventstore_subscriber_lag_positions_sum") == 0; }));
+}
+
+TEST_CASE("A sleeper whose last position left the ring long ago has not fallen behind", "[hub]") {
+  StoreOptions options = SmallOptions(CreateStoreDatabase());
+  options.hub.ring_bytes_max = 30'000;
+  TestStore store(options);
+  SubscriptionQuery query = FromEnd();
+  query.stream = Stream("rare");
+  Follower follower(*store, query);
+  REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
+  const double pages = store.Metric("eventstore_read_page_seconds_count");
+  for (int round = 1; round <= 3; ++round) {
+    Fill(*store, Stream("busy"), 1000, 100);
+    Fill(*store, Stream("rare"), 1);
+    REQUIRE(follower.AwaitEvents(static_cast<std::size_t>(round)));
+  }
+  CHECK(Positions(follower.Events()) == std::vector<std::int64_t>{1001, 2002, 3003});
+  CHECK(follower.Count(Kind::kFellBehind) == 0);
+  CHECK(store.Metric("eventstore_read_page_seconds_count") == pages);  // all of it from memory
+}
+
 TEST_CASE("A subscriber that falls off the ring is told, catches up and misses nothing", "[hub]") {
   StoreOptions options = SmallOptions(CreateStoreDatabase());
   options.hub.ring_bytes_max = 30'000;

@@ -75,7 +75,6 @@ TEST_CASE("UsageErrorsExitWith2AndSayWhatWasWrong") {
       {{"read-all", "--output", "xml"}, "--output"},
       {{"subscribe", "--from", "noon"}, "--from noon"},
       {{"subscribe", "--stream", "Order"}, "TYPE/ID"},
-      {{"subscribe", "--stream", "Order/1", "--tag", "x"}, "not with other filters"},
       {{"head", "--timeout", "0"}, "--timeout"},
       {{"bench", "fly"}, "MODE"},
       {{"bench", "append", "--in-flight", "0"}, "--in-flight"},

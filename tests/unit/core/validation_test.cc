@@ -181,13 +181,17 @@ TEST_CASE("EveryBadFieldOfASubscriptionIsNamed") {
   CHECK(Fields(ValidateSubscribe(Limits(), &request)) == Paths{"filter.event_type_regex"});
 }
 
-TEST_CASE("ASubscriptionIsToAStreamOrAFilterNotBoth") {
+TEST_CASE("ASubscriptionMayHaveAStreamAndAFilterOfItsTenant") {
   v1::SubscribeRequest request;
   request.mutable_stream()->set_aggregate_type("Order");
   request.mutable_stream()->set_aggregate_id("42");
   CHECK(ValidateSubscribe(Limits(), &request).ok());
-  request.mutable_filter();
-  CHECK(Fields(ValidateSubscribe(Limits(), &request)) == Paths{"filter"});
+  request.mutable_filter()->add_event_types("OrderPlaced");
+  CHECK(ValidateSubscribe(Limits(), &request).ok());
+  request.mutable_filter()->set_tenant_id(kTenantUpper);
+  CHECK(Fields(ValidateSubscribe(Limits(), &request)) == Paths{"filter.tenant_id"});
+  request.mutable_stream()->set_tenant_id(kTenant);
+  CHECK(ValidateSubscribe(Limits(), &request).ok());
 }
 
 TEST_CASE("AListOfStreamsGetsItsDefaultsAndItsTenantInLowerCase") {

@@ -129,6 +129,12 @@ TEST_CASE("Where to start and what to follow is passed on") {
   CHECK(std::get<Query::FromTime>(query.start).created_at_micros == 5'000'000);
   REQUIRE(query.stream.has_value());
   CHECK(query.stream->aggregate_id() == "1");
+  CHECK(query.filter == nullptr);
+
+  request.mutable_filter()->add_event_types("OrderPlaced");
+  query = query_of(request);
+  CHECK(query.stream.has_value());
+  CHECK(query.filter != nullptr);
 }
 
 TEST_CASE("A large batch is split, and only its last part tells of what was passed over") {

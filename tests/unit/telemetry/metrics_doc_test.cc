@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 
@@ -28,6 +30,27 @@ TEST_CASE("Every metric is in docs/metrics.md") {
     ++metrics_seen;
   }
   CHECK(metrics_seen > 40);
+}
+
+TEST_CASE("The alert rules name metrics that exist, and one for a reader that is stalled") {
+  Metrics metrics("test");
+  (void)metrics.Pool("s");
+  (void)metrics.Lane("s");
+  (void)metrics.Read("s");
+  const std::string text = metrics.Text();
+  std::ifstream file(std::string(EVENTSTORE_SOURCE_DIR) + "/deploy/alerts.yaml");
+  std::stringstream content;
+  content << file.rdbuf();
+  const std::string rules = content.str();
+  const std::regex name("eventstore_[a-z_]+");
+  std::set<std::string> named;
+  for (std::sregex_iterator found(rules.begin(), rules.end(), name), end; found != end; ++found) {
+    named.insert(found->str());
+    INFO(found->str());
+    CHECK(text.find("# TYPE " + found->str() + " ") != std::string::npos);
+  }
+  CHECK(named.contains("eventstore_subscriber_stuck_seconds_max"));
+  CHECK(named.size() >= 6);
 }
 
 }  // namespace
