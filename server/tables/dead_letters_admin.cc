@@ -70,20 +70,24 @@ std::string FilterSql(const v1::DeadLetterFilter& filter, pg::Params* params) {
   return sql;
 }
 
-// The next entries by number, of one projection or of any: one index range.
+// The next entries by number, of one projection or of any: one index range. For a projection both
+// columns are compared as a row, so that no statistics can make the planner walk through the
+// others'.
 std::string LookedSql(std::string_view columns, std::string_view projection, std::int64_t after_id,
                       std::int64_t rows_max, pg::Params* params) {
-  params->Int64(after_id);
-  std::string sql = absl::StrCat("SELECT ", absl::string_view(columns.data(), columns.size()),
-                                 " FROM dead_letter_queue WHERE id > $", params->size());
-  if (!projection.empty()) {
-    params->Text(projection);
-    absl::StrAppend(&sql, " AND projection_name = $", params->size());
+  params->Int64(after_id).Int64(rows_max);
+  const int after = params->size() - 1;
+  const std::string select =
+      absl::StrCat("SELECT ", absl::string_view(columns.data(), columns.size()),
+                   " FROM dead_letter_queue WHERE ");
+  if (projection.empty()) {
+    return absl::StrCat(select, "id > $", after, " ORDER BY id LIMIT $", after + 1);
   }
-  params->Int64(rows_max);
-  absl::StrAppend(&sql, " ORDER BY ", projection.empty() ? "" : "projection_name, ", "id LIMIT $",
-                  params->size());
-  return sql;
+  params->Text(projection);
+  const int name = params->size();
+  return absl::StrCat(select, "(projection_name, id) > ($", name, ", $", after,
+                      ") AND (projection_name, id) <= ($", name,
+                      ", 9223372036854775807) ORDER BY projection_name, id LIMIT $", after + 1);
 }
 
 struct Changed {
@@ -205,7 +209,7 @@ absl::StatusOr<v1::ListDeadLettersResponse> ListDeadLetters(
           " SELECT l.last_id, l.looked, (SELECT count(*) FROM "
           "hits), " EVENTSTORE_DEAD_LETTER_COLUMNS
           "FROM (SELECT coalesce(max(id), 0) AS last_id, count(*) AS looked FROM looked) l"
-          " LEFT JOIN cut q ON q.running - q.size < $",
+          " LEFT JOIN cut q ON q.running = q.size OR q.running <= $",
           bytes, EVENTSTORE_DEAD_LETTER_STREAM "ORDER BY q.id"),
       params, deadline);
   if (!result.ok()) return result.status();

@@ -186,7 +186,7 @@ TEST_CASE("ADeadLetterGoesFromFailedOverRetryingToResolvedAndAway") {
   v1::ListDeadLettersResponse listed;
   REQUIRE(Ask(client, "ListDeadLetters", list, &listed).ok());
   REQUIRE(listed.dead_letters_size() == 1);
-  CHECK(listed.dead_letters(0).event_data() == "{}");
+  CHECK(listed.dead_letters(0).event_data() == R"({"number": 0})");
   v1::ResolveDeadLettersRequest resolve;
   resolve.mutable_selection()->mutable_ids()->add_ids(listed.dead_letters(0).id());
   resolve.set_resolved_by("ada");

@@ -290,6 +290,23 @@ TEST_CASE("A search for what matches is bounded, and says so", "[checkpoints]") 
   CHECK(measure({40, 1000, 10}).lag_positions() == 1);
 }
 
+TEST_CASE("A filter that somebody else spoiled does not hide the other checkpoints",
+          "[checkpoints]") {
+  Projecting p;
+  p.AppendTyped(3, "A");
+  REQUIRE(p.Must(Save(1, "good")).saved());
+  REQUIRE(p.Must(Save(1, "spoiled")).saved());
+  Run(*p.sql,
+      "UPDATE projection_checkpoints SET filter = '{\"eventTypeRegex\": \"(\"}'"
+      " WHERE projection_name = 'spoiled'");
+  CHECK(p.Get("spoiled").lag_is_lower_bound());
+  CHECK(p.Get("good").lag_positions() == 2);
+  Run(*p.sql,
+      "UPDATE projection_checkpoints SET filter = '[7]'"
+      " WHERE projection_name = 'spoiled'");
+  CHECK(p.Get("spoiled").lag_positions() == 2);
+}
+
 TEST_CASE("A checkpoint is stale if old work waits and it does not move", "[checkpoints]") {
   Projecting p;
   p.AppendTyped(3, "A");

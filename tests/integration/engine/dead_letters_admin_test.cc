@@ -306,25 +306,25 @@ std::string Plan(pg::Connection& sql, const std::string& statement) {
 
 TEST_CASE("What readers poll and purges delete is found by its own index", "[dead_letters]") {
   Desk desk;
-  for (const bool filled : {false, true}) {
-    if (filled) {
-      Run(*desk.sql,
-          "INSERT INTO dead_letter_queue (event_id, projection_name, event_type, event_data,"
-          " error_message, status, resolved_at, global_position) SELECT gen_random_uuid(), 'p' ||"
-          " i % 5, 'T', '{}', 'm', CASE i % 10 WHEN 0 THEN 'failed' WHEN 1 THEN 'retrying' ELSE"
-          " 'resolved' END, now() - i * interval '1 min', i FROM generate_series(1, 20000) i");
-      Run(*desk.sql, "ANALYZE dead_letter_queue");
-    }
+  // Filled before anybody counted it, as after a burst of failures; and counted.
+  Run(*desk.sql,
+      "INSERT INTO dead_letter_queue (event_id, projection_name, event_type, event_data,"
+      " error_message, status, resolved_at, global_position) SELECT gen_random_uuid(), 'p' ||"
+      " i % 5, 'T', '{}', 'm', CASE i % 10 WHEN 0 THEN 'failed' WHEN 1 THEN 'retrying' ELSE"
+      " 'resolved' END, now() - i * interval '1 min', i FROM generate_series(1, 20000) i");
+  for (const bool counted : {false, true}) {
+    if (counted) Run(*desk.sql, "ANALYZE dead_letter_queue");
     Run(*desk.sql, "SET enable_seqscan = off");
-    INFO("filled: " << filled);
+    INFO("counted: " << counted);
     CHECK_THAT(Plan(*desk.sql,
                     "SELECT event_id FROM dead_letter_queue WHERE projection_name ="
                     " 'p1' AND status = 'retrying' AND global_position > 100"
                     " ORDER BY global_position LIMIT 10"),
                Catch::Contains("idx_dlq_retrying"));
     CHECK_THAT(Plan(*desk.sql,
-                    "SELECT id FROM dead_letter_queue WHERE id > 10 AND projection_name"
-                    " = 'p1' ORDER BY projection_name, id LIMIT 10"),
+                    "SELECT id FROM dead_letter_queue WHERE (projection_name, id) > ('p1', 10) AND"
+                    " (projection_name, id) <= ('p1', 9223372036854775807)"
+                    " ORDER BY projection_name, id LIMIT 10"),
                Catch::Contains("idx_dlq_projection") && !Catch::Contains("Sort"));
     CHECK_THAT(Plan(*desk.sql,
                     "SELECT id FROM dead_letter_queue WHERE status = 'resolved' AND"

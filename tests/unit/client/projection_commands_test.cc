@@ -13,6 +13,7 @@
 #include "eventstore/v1/dead_letter_service.grpc.pb.h"
 #include "eventstore/v1/projection_service.grpc.pb.h"
 
+#include "client/cli/session.h"
 #include "tests/unit/client/fake_server.h"
 #include "tests/unit/client/run_cli.h"
 
