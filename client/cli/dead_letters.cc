@@ -115,11 +115,7 @@ std::string JsonOf(const v1::DeadLetter& entry) {
   line.Text("event_id", entry.event_id());
   line.Text("projection_name", entry.projection_name());
   line.Text("event_type", entry.event_type());
-  if (entry.has_stream()) {
-    line.OpenObject("stream");
-    line.Stream(entry.stream());
-    line.CloseObject();
-  }
+  if (entry.has_stream()) line.Stream(entry.stream());
   line.Number("global_position", entry.global_position());
   line.Text("status", NameOf(entry.status()));
   line.Number("retry_count", entry.retry_count());

@@ -228,6 +228,8 @@ TEST_CASE_METHOD(FakeProjectionServer, "DeadLettersAreListedByFilter") {
   letter.set_status(v1::DEAD_LETTER_STATUS_FAILED);
   letter.set_error_message("no such\ncustomer");
   letter.set_event_data("{\"a\": 1}");
+  letter.mutable_stream()->set_aggregate_type("Order");
+  letter.mutable_stream()->set_aggregate_id("7");
   const CliResult text = Run({"dead-letters", "list", "--projection", "orders", "--event-type", "A",
                               "--event-type", "B", "--since", "2024-05-01"});
   INFO(text.err);
@@ -238,6 +240,7 @@ TEST_CASE_METHOD(FakeProjectionServer, "DeadLettersAreListedByFilter") {
   CHECK_THAT(text.out, Contains("failed") && Contains("no such\\n") && !Contains("such\ncus"));
   CHECK_THAT(text.err, Contains("1 entry"));
   const CliResult json = Run({"dead-letters", "list", "--output", "json"});
+  CHECK_THAT(json.out, Contains("\"stream\":{\"aggregate_type\":\"Order\""));
   CHECK_THAT(json.out, Contains("\"event_data\":{\"a\":1}") && Contains("\"status\":\"failed\""));
   CHECK(Run({"dead-letters", "list", "--since", "soon"}).code == kExitUsage);
 }
