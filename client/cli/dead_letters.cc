@@ -6,11 +6,12 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "eventstore/v1/dead_letter_service.grpc.pb.h"
 
 #include "client/cli/commands.h"
+#include "client/cli/dead_letter_output.h"
+#include "client/cli/dead_letter_selection.h"
 #include "client/cli/failure.h"
 #include "client/cli/fields.h"
 #include "client/cli/json.h"
@@ -31,135 +32,11 @@ std::unique_ptr<Stub> DeadLetters(Session* session) {
   return v1::DeadLetterService::NewStub(session->channel());
 }
 
-// Which entries, as typed.
-struct Selection {
-  std::vector<std::int64_t> ids;
-  std::string all;
-  std::string projection;
-  std::string status;
-  std::vector<std::string> event_types;
-  std::string since;
-  std::string until;
-
-  void AddFilterTo(CLI::App* command) {
-    command->add_option("--projection", projection, "only of this projection");
-    command->add_option("--status", status, "only these: failed, retrying or resolved")
-        ->check(CLI::IsMember(std::vector<std::string>{"failed", "retrying", "resolved"})
-                    .description(""))
-        ->type_name("failed|retrying|resolved");
-    command->add_option("--event-type", event_types, "only of this event type; may be repeated");
-    command->add_option("--since", since, "only those that failed last at or after this time");
-    command->add_option("--until", until, "only those that failed last before this time");
-  }
-  void AddTo(CLI::App* command) {
-    command->add_option("ID", ids, "numbers of entries")->check(CLI::PositiveNumber);
-    command->add_option("--all", all, "every entry of this projection");
-    AddFilterTo(command);
-  }
-  [[nodiscard]] bool has_filter() const {
-    return !projection.empty() || !status.empty() || !event_types.empty() || !since.empty() ||
-           !until.empty();
-  }
-  [[nodiscard]] absl::Status ToFilter(v1::DeadLetterFilter* filter) const {
-    filter->set_projection_name(projection);
-    if (status == "failed") filter->set_status(v1::DEAD_LETTER_STATUS_FAILED);
-    if (status == "retrying") filter->set_status(v1::DEAD_LETTER_STATUS_RETRYING);
-    if (status == "resolved") filter->set_status(v1::DEAD_LETTER_STATUS_RESOLVED);
-    for (const std::string& type : event_types) filter->add_event_types(type);
-    if (!since.empty()) {
-      const auto time = ParseTimeOption("--since", since);
-      if (!time.ok()) return time.status();
-      *filter->mutable_from_timestamp() = *time;
-    }
-    if (!until.empty()) {
-      const auto time = ParseTimeOption("--until", until);
-      if (!time.ok()) return time.status();
-      *filter->mutable_to_timestamp() = *time;
-    }
-    return absl::OkStatus();
-  }
-  [[nodiscard]] absl::Status ToProto(v1::DeadLetterSelection* selection) const {
-    const int kinds = (ids.empty() ? 0 : 1) + (all.empty() ? 0 : 1) + (has_filter() ? 1 : 0);
-    if (kinds != 1) {
-      return UsageError("give the entries' numbers, --all PROJECTION, or a filter; one of them");
-    }
-    if (has_filter()) return ToFilter(selection->mutable_filter());
-    if (!all.empty()) selection->set_all_of_projection(all);
-    for (const std::int64_t id : ids) selection->mutable_ids()->add_ids(id);
-    return absl::OkStatus();
-  }
-};
-
 struct ListOptions {
-  Selection filter;
+  DeadLetterOptions filter;
   std::string tenant;
   std::int64_t limit = 0;
 };
-
-std::string NameOf(v1::DeadLetterStatus status) {
-  switch (status) {
-    case v1::DEAD_LETTER_STATUS_FAILED:
-      return "failed";
-    case v1::DEAD_LETTER_STATUS_RETRYING:
-      return "retrying";
-    case v1::DEAD_LETTER_STATUS_RESOLVED:
-      return "resolved";
-    default:
-      return std::to_string(static_cast<int>(status));
-  }
-}
-
-std::string JsonOf(const v1::DeadLetter& entry) {
-  JsonLine line;
-  line.Number("id", entry.id());
-  line.Text("event_id", entry.event_id());
-  line.Text("projection_name", entry.projection_name());
-  line.Text("event_type", entry.event_type());
-  if (entry.has_stream()) line.Stream(entry.stream());
-  line.Number("global_position", entry.global_position());
-  line.Text("status", NameOf(entry.status()));
-  line.Number("retry_count", entry.retry_count());
-  line.Text("error_message", entry.error_message());
-  line.TextUnlessEmpty("error_stacktrace", entry.error_stacktrace());
-  line.Time("first_failed_at", entry.first_failed_at());
-  line.Time("last_failed_at", entry.last_failed_at());
-  if (entry.has_resolved_at()) line.Time("resolved_at", entry.resolved_at());
-  line.TextUnlessEmpty("resolved_by", entry.resolved_by());
-  line.TextUnlessEmpty("resolution_note", entry.resolution_note());
-  if (!entry.event_data().empty()) {
-    // From the server it is JSON always; anything else must not break the line.
-    const auto data = CompactJson(entry.event_data());
-    if (data.has_value()) line.Raw("event_data", *data);
-  }
-  return line.Finish();
-}
-
-void PrintEntry(const v1::DeadLetter& entry, Session* session) {
-  if (session->json()) {
-    session->Print(JsonOf(entry));
-    return;
-  }
-  Fields fields = {{"id", std::to_string(entry.id())},
-                   {"projection", Escape(entry.projection_name())},
-                   {"event id", Escape(entry.event_id())},
-                   {"event type", Escape(entry.event_type())},
-                   {"stream", entry.has_stream() ? FormatStream(entry.stream()) : "-"},
-                   {"position", std::to_string(entry.global_position())},
-                   {"status", NameOf(entry.status())},
-                   {"retries", std::to_string(entry.retry_count())},
-                   {"first failed", FormatTime(entry.first_failed_at())},
-                   {"last failed", FormatTime(entry.last_failed_at())},
-                   {"error", Escape(entry.error_message())}};
-  const auto text = [&fields](std::string_view name, const std::string& value) {
-    if (!value.empty()) fields.emplace_back(name, Escape(value));
-  };
-  text("stack trace", entry.error_stacktrace());
-  if (entry.has_resolved_at()) fields.emplace_back("resolved", FormatTime(entry.resolved_at()));
-  text("resolved by", entry.resolved_by());
-  text("note", entry.resolution_note());
-  text("event data", entry.event_data());
-  PrintFields(fields, session);
-}
 
 int RunList(const ListOptions& options, Session* session) {
   v1::ListDeadLettersRequest request;
@@ -182,14 +59,14 @@ int RunList(const ListOptions& options, Session* session) {
     std::string text;
     for (const v1::DeadLetter& entry : page.dead_letters()) {
       if (session->json()) {
-        text += JsonOf(entry);
+        text += JsonOfDeadLetter(entry);
         continue;
       }
       table.Add({std::to_string(entry.id()), Escape(entry.projection_name()),
                  Escape(entry.event_type()),
-                 entry.has_stream() ? FormatStream(entry.stream()) : "-", NameOf(entry.status()),
-                 std::to_string(entry.retry_count()), FormatTime(entry.last_failed_at()),
-                 Escape(entry.error_message())});
+                 entry.has_stream() ? FormatStream(entry.stream()) : "-",
+                 NameOfStatus(entry.status()), std::to_string(entry.retry_count()),
+                 FormatTime(entry.last_failed_at()), Escape(entry.error_message())});
     }
     if (!session->json()) text = table.Take();
     if (!session->Print(text)) return kExitFailed;
@@ -210,7 +87,7 @@ int RunGet(const v1::GetDeadLetterRequest& request, Session* session) {
     return DeadLetters(session)->GetDeadLetter(context, request, &response);
   });
   if (!status.ok()) return ReportFailure(FailureOf(status), session);
-  PrintEntry(response.dead_letter(), session);
+  PrintDeadLetter(response.dead_letter(), session);
   return kExitOk;
 }
 
@@ -220,7 +97,7 @@ int RunAdd(const v1::AddDeadLetterRequest& request, Session* session) {
     return DeadLetters(session)->AddDeadLetter(context, request, &response);
   });
   if (!status.ok()) return ReportFailure(FailureOf(status), session);
-  PrintEntry(response.dead_letter(), session);
+  PrintDeadLetter(response.dead_letter(), session);
   return kExitOk;
 }
 
@@ -239,7 +116,7 @@ int PrintChanged(std::string_view what, std::int64_t count, Session* session) {
 // Calls `step` until all of the entries were looked at. An interrupt ends it between two steps.
 template <typename Request>
 int ChangeAll(
-    const Selection& selection, Request request, std::string_view what, Session* session,
+    const DeadLetterOptions& selection, Request request, std::string_view what, Session* session,
     const std::function<grpc::Status(grpc::ClientContext*, Request*, std::int64_t*)>& step) {
   if (const auto status = selection.ToProto(request.mutable_selection()); !status.ok()) {
     return ReportUsage(MessageOf(status), session);
@@ -258,7 +135,7 @@ int ChangeAll(
   return PrintChanged(what, changed, session);
 }
 
-int RunRetry(const Selection& selection, const std::string& tenant, Session* session) {
+int RunRetry(const DeadLetterOptions& selection, const std::string& tenant, Session* session) {
   v1::RetryDeadLettersRequest first;
   first.set_tenant_id(tenant);
   return ChangeAll<v1::RetryDeadLettersRequest>(
@@ -274,7 +151,7 @@ int RunRetry(const Selection& selection, const std::string& tenant, Session* ses
       });
 }
 
-int RunResolve(const Selection& selection, const v1::ResolveDeadLettersRequest& first,
+int RunResolve(const DeadLetterOptions& selection, const v1::ResolveDeadLettersRequest& first,
                Session* session) {
   return ChangeAll<v1::ResolveDeadLettersRequest>(
       selection, first, "resolved", session,
@@ -391,7 +268,7 @@ void AddChangeCommands(CLI::App* letters, Action* action) {
   AddTenant(command, add->mutable_tenant_id());
   command->callback([=] { *action = [=](Session& session) { return RunAdd(*add, &session); }; });
 
-  const auto retried = std::make_shared<Selection>();
+  const auto retried = std::make_shared<DeadLetterOptions>();
   const auto tenant = std::make_shared<std::string>();
   command = letters->add_subcommand("retry", "Ask for failed entries to be processed again.");
   retried->AddTo(command);
@@ -399,7 +276,7 @@ void AddChangeCommands(CLI::App* letters, Action* action) {
   command->callback(
       [=] { *action = [=](Session& session) { return RunRetry(*retried, *tenant, &session); }; });
 
-  const auto resolved = std::make_shared<Selection>();
+  const auto resolved = std::make_shared<DeadLetterOptions>();
   const auto resolve = std::make_shared<v1::ResolveDeadLettersRequest>();
   command = letters->add_subcommand("resolve", "Close entries, and say who did and why.");
   resolved->AddTo(command);

@@ -9,6 +9,7 @@
 #include "server/core/ids.h"
 #include "server/core/validation.h"
 #include "server/tables/dead_letter_row.h"
+#include "server/tables/dead_letter_scan.h"
 #include "server/tables/dead_letters_table.h"
 #include "server/tables/page_tokens.h"
 
@@ -46,109 +47,6 @@ constexpr pg::Statement kCountOpen{
     " count(*) FILTER (WHERE status = 'retrying')"
     " FROM (SELECT projection_name, status FROM dead_letter_queue WHERE status <> 'resolved'"
     " LIMIT $1) q GROUP BY projection_name ORDER BY count(*) DESC, projection_name LIMIT $2"};
-
-// What a filter says beyond its projection, over the columns of `q`.
-std::string FilterSql(const v1::DeadLetterFilter& filter, pg::Params* params) {
-  std::string sql;
-  if (const std::string_view status = StatusText(filter.status()); !status.empty()) {
-    params->Text(status);
-    absl::StrAppend(&sql, " AND q.status = $", params->size());
-  }
-  if (!filter.event_types().empty()) {
-    params->TextArray({filter.event_types().begin(), filter.event_types().end()});
-    absl::StrAppend(&sql, " AND q.event_type = ANY($", params->size(), ")");
-  }
-  std::int64_t micros = 0;
-  if (filter.has_from_timestamp() && ToUnixMicros(filter.from_timestamp(), &micros)) {
-    params->Timestamp(micros);
-    absl::StrAppend(&sql, " AND q.last_failed_at >= $", params->size());
-  }
-  if (filter.has_to_timestamp() && ToUnixMicros(filter.to_timestamp(), &micros)) {
-    params->Timestamp(micros);
-    absl::StrAppend(&sql, " AND q.last_failed_at < $", params->size());
-  }
-  return sql;
-}
-
-// The next entries by number, of one projection or of any: one index range. For a projection both
-// columns are compared as a row, so that no statistics can make the planner walk through the
-// others'.
-std::string LookedSql(std::string_view columns, std::string_view projection, std::int64_t after_id,
-                      std::int64_t rows_max, pg::Params* params) {
-  params->Int64(after_id).Int64(rows_max);
-  const int after = params->size() - 1;
-  const std::string select =
-      absl::StrCat("SELECT ", absl::string_view(columns.data(), columns.size()),
-                   " FROM dead_letter_queue WHERE ");
-  if (projection.empty()) {
-    return absl::StrCat(select, "id > $", after, " ORDER BY id LIMIT $", after + 1);
-  }
-  params->Text(projection);
-  const int name = params->size();
-  return absl::StrCat(select, "(projection_name, id) > ($", name, ", $", after,
-                      ") AND (projection_name, id) <= ($", name,
-                      ", 9223372036854775807) ORDER BY projection_name, id LIMIT $", after + 1);
-}
-
-struct Changed {
-  std::int64_t count = 0;
-  std::int64_t next_after_id = 0;
-};
-
-// Changes entries one by one; all of them must exist.
-absl::StatusOr<Changed> ChangeIds(pg::Connection& connection, const v1::DeadLetterIds& ids,
-                                  const std::string& change, const std::string& changeable,
-                                  pg::Params params, Deadline deadline) {
-  pg::ArrayWriter array(pg::kInt8);
-  for (const std::int64_t id : ids.ids()) array.Int64(id);
-  params.Array(&array);
-  const int list = params.size();
-  const std::string sql = absl::StrCat(
-      "WITH missing AS MATERIALIZED (SELECT n.id FROM unnest($", list,
-      "::bigint[]) AS n(id) WHERE NOT EXISTS (SELECT FROM dead_letter_queue x WHERE x.id = n.id)),"
-      " changed AS (UPDATE dead_letter_queue q SET ",
-      change, " WHERE q.id = ANY($", list, ") AND ", changeable,
-      " AND NOT EXISTS (SELECT FROM missing) RETURNING q.id)"
-      " SELECT (SELECT count(*) FROM changed), (SELECT min(id) FROM missing)");
-  auto result = connection.QueryOnce(sql, params, deadline);
-  if (!result.ok()) return result.status();
-  if (!result->IsNull(0, 1)) return NotFound("dead letter", absl::StrCat(result->Int64(0, 1)));
-  return Changed{result->Int64(0, 0), 0};
-}
-
-// Changes what matches among the next entries.
-absl::StatusOr<Changed> ChangeMatching(pg::Connection& connection,
-                                       const v1::DeadLetterFilter& filter, std::int64_t after_id,
-                                       const std::string& change, const std::string& changeable,
-                                       pg::Params params, Deadline deadline) {
-  const std::string looked =
-      LookedSql("id", filter.projection_name(), after_id, kDeadLetterChangeRowsMax, &params);
-  const std::string sql = absl::StrCat(
-      "WITH looked AS MATERIALIZED (", looked, "), changed AS (UPDATE dead_letter_queue q SET ",
-      change, " FROM looked l WHERE q.id = l.id AND ", changeable, FilterSql(filter, &params),
-      " RETURNING q.id) SELECT (SELECT count(*) FROM changed),"
-      " (SELECT coalesce(max(id), 0) FROM looked), (SELECT count(*) FROM looked)");
-  auto result = connection.QueryOnce(sql, params, deadline);
-  if (!result.ok()) return result.status();
-  const bool more = result->Int64(0, 2) >= kDeadLetterChangeRowsMax;
-  return Changed{result->Int64(0, 0), more ? result->Int64(0, 1) : 0};
-}
-
-// `change` and `changeable` are SQL over `q`, with what `params` holds already.
-absl::StatusOr<Changed> Change(pg::Connection& connection, const v1::DeadLetterSelection& selection,
-                               std::int64_t after_id, const std::string& change,
-                               const std::string& changeable, pg::Params params,
-                               Deadline deadline) {
-  if (selection.has_ids()) {
-    return ChangeIds(connection, selection.ids(), change, changeable, std::move(params), deadline);
-  }
-  v1::DeadLetterFilter filter = selection.filter();
-  if (selection.kind_case() == v1::DeadLetterSelection::kAllOfProjection) {
-    filter.set_projection_name(selection.all_of_projection());
-  }
-  return ChangeMatching(connection, filter, after_id, change, changeable, std::move(params),
-                        deadline);
-}
 
 }  // namespace
 
@@ -192,9 +90,9 @@ absl::StatusOr<v1::ListDeadLettersResponse> ListDeadLetters(
     }
   }
   pg::Params params;
-  const std::string looked =
-      LookedSql("*", request.filter().projection_name(), after_id, kDeadLetterScanRowsMax, &params);
-  const std::string matches = FilterSql(request.filter(), &params);
+  const std::string looked = NextDeadLettersSql("*", request.filter().projection_name(), after_id,
+                                                kDeadLetterScanRowsMax, &params);
+  const std::string matches = DeadLetterFilterSql(request.filter(), &params);
   params.Int64(request.page_size()).Int64(kDeadLetterPageBytesMax);
   const int bytes = params.size();
   // The page is cut where its sizes add up to its bytes; the first entry always comes.
@@ -252,31 +150,6 @@ absl::StatusOr<v1::GetDeadLetterResponse> GetDeadLetter(pg::Connection& connecti
   return response;
 }
 
-absl::StatusOr<v1::RetryDeadLettersResponse> RetryDeadLetters(
-    pg::Connection& connection, const v1::RetryDeadLettersRequest& request, Deadline deadline) {
-  auto changed = Change(connection, request.selection(), request.after_id(), "status = 'retrying'",
-                        "q.status = 'failed'", pg::Params(), deadline);
-  if (!changed.ok()) return changed.status();
-  v1::RetryDeadLettersResponse response;
-  response.set_retried(changed->count);
-  response.set_next_after_id(changed->next_after_id);
-  return response;
-}
-
-absl::StatusOr<v1::ResolveDeadLettersResponse> ResolveDeadLetters(
-    pg::Connection& connection, const v1::ResolveDeadLettersRequest& request, Deadline deadline) {
-  auto changed = Change(connection, request.selection(), request.after_id(),
-                        "status = 'resolved', resolved_at = clock_timestamp(), resolved_by = $1,"
-                        " resolution_note = nullif($2, '')",
-                        "q.status <> 'resolved'",
-                        pg::Params().Text(request.resolved_by()).Text(request.note()), deadline);
-  if (!changed.ok()) return changed.status();
-  v1::ResolveDeadLettersResponse response;
-  response.set_resolved(changed->count);
-  response.set_next_after_id(changed->next_after_id);
-  return response;
-}
-
 absl::StatusOr<v1::GetDeadLetterStatsResponse> ReadDeadLetterStats(
     pg::Connection& connection, const v1::GetDeadLetterStatsRequest& request, Deadline deadline) {
   // Planned for its very projection: with a generic plan it would count all of them.
@@ -300,29 +173,6 @@ absl::StatusOr<v1::GetDeadLetterStatsResponse> ReadDeadLetterStats(
     FromUnixMicros(result->Timestamp(row, 4), stats->mutable_oldest_failed_at());
     FromUnixMicros(result->Timestamp(row, 5), stats->mutable_newest_failed_at());
   }
-  return response;
-}
-
-absl::StatusOr<v1::PurgeDeadLettersResponse> PurgeDeadLetters(
-    pg::Connection& connection, const v1::PurgeDeadLettersRequest& request, Deadline deadline) {
-  std::int64_t before = 0;
-  (void)ToUnixMicros(request.resolved_before(), &before);
-  pg::Params params;
-  params.Timestamp(before).Int64(kDeadLetterChangeRowsMax);
-  std::string projection;
-  if (!request.projection_name().empty()) {
-    params.Text(request.projection_name());
-    projection = " AND projection_name = $3";
-  }
-  auto result = connection.QueryOnce(
-      absl::StrCat("DELETE FROM dead_letter_queue WHERE status = 'resolved' AND id IN (SELECT id"
-                   " FROM dead_letter_queue WHERE status = 'resolved' AND resolved_at < $1",
-                   projection, " ORDER BY resolved_at, id LIMIT $2)"),
-      params, deadline);
-  if (!result.ok()) return result.status();
-  v1::PurgeDeadLettersResponse response;
-  response.set_purged(result->affected());
-  response.set_has_more(result->affected() >= kDeadLetterChangeRowsMax);
   return response;
 }
 
