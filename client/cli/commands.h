@@ -20,6 +20,10 @@ void AddReadCommands(CLI::App* app, Action* action);
 void AddSubscribeCommand(CLI::App* app, Action* action);
 // streams, head, info, event, health
 void AddInspectCommands(CLI::App* app, Action* action);
+// checkpoints list|get|save|reset|delete|watch
+void AddCheckpointsCommand(CLI::App* app, Action* action);
+// dead-letters list|get|add|retry|resolve|stats|purge|watch
+void AddDeadLettersCommand(CLI::App* app, Action* action);
 // bench
 void AddBenchCommand(CLI::App* app, Action* action);
 
