@@ -183,7 +183,7 @@ TEST_CASE("Where to start from a time is found by a search, not by a scan", "[pl
   const std::int64_t before = rows_read();
   {
     TestStore store(options, /*housekeeper=*/false);
-    const auto found = AwaitDone<Reader::PositionAtTime>([&](Done<Reader::PositionAtTime> done) {
+    const auto found = AwaitDone<Reader::PositionInStore>([&](Done<Reader::PositionInStore> done) {
       store->reader().FindPositionBefore((1'767'225'600 + 123'456) * std::int64_t{1'000'000},
                                          In(kPatience), std::move(done));
     });

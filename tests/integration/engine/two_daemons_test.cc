@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "server/telemetry/logging.h"
+#include "tests/integration/engine/follower.h"
 #include "tests/support/store.h"
 
 namespace eventstore::engine {
@@ -130,6 +131,22 @@ TEST_CASE("A read after an acknowledged append sees it through any daemon", "[da
     CHECK(head->position == answer.last_position());
     CHECK(ReadAll(*reader).size() == static_cast<std::size_t>(i));
     CHECK(ReadStream(*reader, Stream("s")).size() == static_cast<std::size_t>(i));
+  }
+}
+
+TEST_CASE("A subscription from the end begins after every acknowledged append",
+          "[daemons][fresh]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore one(SmallOptions(conninfo));
+  TestStore two(SmallOptions(conninfo));
+  // Whatever the other daemon's ring has heard of so far.
+  for (int i = 0; i < 50; ++i) {
+    const auto answer = Must(Append(*one, Stream("s"), Any(), NewIds(1)));
+    SubscriptionQuery query;
+    query.start = SubscriptionQuery::FromEnd{};
+    Follower follower(*two, query);
+    REQUIRE(follower.AwaitKind(Kind::kConfirmed));
+    CHECK(follower.Messages().front().position == answer.last_position());
   }
 }
 
