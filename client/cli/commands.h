@@ -20,6 +20,8 @@ void AddReadCommands(CLI::App* app, Action* action);
 void AddSubscribeCommand(CLI::App* app, Action* action);
 // streams, head, info, event, health
 void AddInspectCommands(CLI::App* app, Action* action);
+// groups create, update, delete, get, list, watch, consume
+void AddGroupsCommand(CLI::App* app, Action* action);
 // bench
 void AddBenchCommand(CLI::App* app, Action* action);
 

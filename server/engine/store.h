@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "server/core/ids.h"
+#include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
 #include "server/engine/listener.h"
 #include "server/engine/options.h"
@@ -21,8 +22,8 @@
 
 namespace eventstore::engine {
 
-// Owns a pool, a lane, a reader, a hub and a listener, and takes them down in order. Nothing in it
-// is a global: several stores live side by side. Thread-safe.
+// Owns a pool, a lane, a reader, a hub, consumer groups and a listener, and takes them down in
+// order. Nothing in it is a global: several stores live side by side. Thread-safe.
 class Store {
  public:
   // Opens a store whose schema is up to date (see Migrator): reads its identity, makes the first
@@ -38,6 +39,7 @@ class Store {
   [[nodiscard]] Writer& writer() { return *writer_; }
   [[nodiscard]] Reader& reader() { return *reader_; }
   [[nodiscard]] Hub& hub() { return *hub_; }
+  [[nodiscard]] Groups& groups() { return *groups_; }
   [[nodiscard]] pg::Pool& pool() { return *pool_; }
   [[nodiscard]] const StoreOptions& options() const { return options_; }
   // The store's identity, a UUID that survives restarts.
@@ -72,6 +74,7 @@ class Store {
   std::unique_ptr<pg::Pool> pool_;
   std::unique_ptr<Reader> reader_;
   std::unique_ptr<Hub> hub_;
+  std::unique_ptr<Groups> groups_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Writer> writer_;
 };

@@ -17,6 +17,7 @@
 #include "server/process/housekeeper.h"
 #include "server/process/migrate_command.h"
 #include "server/process/store_registry.h"
+#include "server/rpc/consumer_group_service.h"
 #include "server/rpc/event_store_service.h"
 #include "server/rpc/server.h"
 #include "server/telemetry/http_server.h"
@@ -154,7 +155,9 @@ int Serve(const Config& config) {
                             ending.Fail();
                           }});
   rpc::EventStoreService service(&registry, store_options.limits, RpcOptionsOf(config), &metrics);
-  auto server = rpc::RpcServer::Start(ServerOptionsOf(config), &service);
+  rpc::ConsumerGroupService groups(rpc::BackendsOf(&registry), store_options.limits,
+                                   RpcOptionsOf(config), &metrics);
+  auto server = rpc::RpcServer::Start(ServerOptionsOf(config), &service, {&groups});
   if (!server.ok()) return Complain(server.status());
   Housekeeper housekeeper(store_options, &registry, embedded->get(),
                           [&server](bool serving) { (*server)->SetServing(serving); });
@@ -169,6 +172,7 @@ int Serve(const Config& config) {
   housekeeper.Stop();
   (*server)->SetServing(false);
   service.BeginDrain();
+  groups.BeginDrain();
   registry.Drain(deadline);
   // What is still there is not ours to finish: health watches, and clients that do not read.
   (*server)->Shutdown(std::min(deadline, Clock::now() + kLastCalls));

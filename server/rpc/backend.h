@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "server/core/validation.h"
+#include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
 #include "server/engine/reader.h"
 #include "server/engine/store.h"
@@ -48,6 +49,8 @@ class Backend {
   [[nodiscard]] virtual absl::StatusOr<std::shared_ptr<Feed>> Subscribe(
       engine::SubscriptionQuery query, std::function<void(absl::Status)> on_dropped) = 0;
   [[nodiscard]] virtual const std::string& store_id() const = 0;
+  // What the consumer group service works on; as long-lived as this object.
+  [[nodiscard]] virtual engine::Groups& groups() = 0;
 };
 
 // Finds the backend of a tenant (normalized, may be empty). Errors: STORE_UNAVAILABLE.

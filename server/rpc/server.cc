@@ -75,8 +75,9 @@ void SetKeepalive(const ServerOptions& options, grpc::ServerBuilder* builder) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const ServerOptions& options,
-                                                            EventStoreService* service) {
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
+    const ServerOptions& options, EventStoreService* service,
+    const std::vector<grpc::Service*>& more) {
   SetUpGrpc();
   grpc::ServerBuilder builder;
   SetLimits(options, &builder);
@@ -86,6 +87,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const ServerOptions&
   int port = 0;
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(service);
+  for (grpc::Service* const other : more) builder.RegisterService(other);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
     return absl::UnavailableError(absl::StrCat(

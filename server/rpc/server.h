@@ -6,6 +6,7 @@
 #include <grpcpp/server.h>
 
 #include <memory>
+#include <vector>
 
 #include "server/core/mutex.h"
 #include "server/rpc/event_store_service.h"
@@ -16,10 +17,12 @@ namespace eventstore::rpc {
 // Serves from Start to Shutdown on threads of gRPC. Any thread may call it.
 class RpcServer {
  public:
-  // `service` must outlive the result. Not serving for health checks yet. Errors: UNAVAILABLE that
-  // names the address where it cannot listen there. Call it from one thread at a time.
+  // `service`, and the services in `more`, must outlive the result. Not serving for health checks
+  // yet. Errors: UNAVAILABLE that names the address where it cannot listen there. Call it from one
+  // thread at a time.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<RpcServer>> Start(
-      const ServerOptions& options, EventStoreService* service);
+      const ServerOptions& options, EventStoreService* service,
+      const std::vector<grpc::Service*>& more = {});
   // Shuts down at once.
   ~RpcServer();
   RpcServer(const RpcServer&) = delete;

@@ -32,7 +32,7 @@ constexpr pg::Statement kKeep{
     " $10::timestamptz[], $11::bigint[], $12::bigint[]) AS n(lane, token, position, epoch, "
     "in_flight,"
     " retrying, oldest_created_at, unacked_ms, stopped_position)"
-    " WHERE l.group_key = $1 AND l.lane = n.lane AND l.token = n.token"
+    " WHERE l.group_key = $1 AND l.lane = n.lane AND l.token = n.token AND l.daemon = $2"
     " RETURNING l.lane, l.position),"
     " saved AS (INSERT INTO consumer_group_retries (group_key, lane, position, attempts, due_at,"
     " error) SELECT $1, a.lane, a.position, a.attempts,"

@@ -33,12 +33,16 @@ constexpr pg::Statement kStopLanes{
     " stopped_position = n.position FROM unnest($2::int[], $3::uuid[], $4::bigint[])"
     " AS n(lane, event_id, position) WHERE l.group_key = $1 AND l.lane = n.lane"};
 
+// Where the event that the stream waited for is settled, it waits for this one now.
 constexpr pg::Statement kParkStreams{
     "group_streams_park",
     "INSERT INTO consumer_group_parked_streams (group_key, lane, stream_hash, event_id, position)"
     " SELECT $1, lane, stream_hash, event_id, position"
     " FROM unnest($2::int[], $3::bigint[], $4::uuid[], $5::bigint[])"
-    " AS n(lane, stream_hash, event_id, position) ON CONFLICT DO NOTHING"};
+    " AS n(lane, stream_hash, event_id, position) ON CONFLICT (group_key, lane, stream_hash)"
+    " DO UPDATE SET event_id = excluded.event_id, position = excluded.position WHERE NOT EXISTS"
+    " (SELECT FROM dead_letter_queue d WHERE d.projection_name = $6 AND d.status <> 'resolved'"
+    " AND d.event_id = consumer_group_parked_streams.event_id)"};
 
 // The dead letters of the stream that `event_id` belongs to.
 constexpr pg::Statement kRetryFollowers{
@@ -82,7 +86,7 @@ absl::StatusOr<std::vector<std::int32_t>> LockLanes(
   return lanes;
 }
 
-void AddMarks(pg::Pipeline* pipeline, std::int64_t group_key,
+void AddMarks(pg::Pipeline* pipeline, std::int64_t group_key, std::string_view name,
               const std::vector<const ParkedEvent*>& parked) {
   pg::ArrayWriter lane(pg::kInt4), position(pg::kInt8), attempts(pg::kInt4), settled(pg::kBool);
   pg::ArrayWriter stop_lane(pg::kInt4), stop_event(pg::kUuid), stop_position(pg::kInt8);
@@ -115,7 +119,8 @@ void AddMarks(pg::Pipeline* pipeline, std::int64_t group_key,
       .Array(&stream_lane)
       .Array(&hash)
       .Array(&stream_event)
-      .Array(&stream_position);
+      .Array(&stream_position)
+      .Text(name);
   pipeline->Add(kMarkSettled, std::move(marks));
   pipeline->Add(kStopLanes, std::move(stops));
   pipeline->Add(kParkStreams, std::move(streams));
@@ -160,7 +165,7 @@ absl::StatusOr<std::vector<std::int32_t>> WriteDeadLetters(
   pg::Pipeline pipeline(&connection);
   if (!letters.empty()) {
     AddUpsertDeadLetters(&pipeline, letters);
-    AddMarks(&pipeline, group_key, rows);
+    AddMarks(&pipeline, group_key, name, rows);
   }
   if (!settled.empty()) {
     AddResolveDeadLetters(&pipeline, name, settled, absl::StrCat("group:", std::string(name)),

@@ -5,9 +5,9 @@
 #include <absl/status/statusor.h>
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -57,7 +57,10 @@ class GroupMember : public std::enable_shared_from_this<GroupMember> {
   std::shared_ptr<Group> group_;
   Next next_;
   Deadline taking_since_ = Deadline::max();  // the client has a message that it has not taken yet
-  std::deque<std::string> control_;          // messages that go before events
+  // What it is told before it gets events: that it is in, and which lanes came and went.
+  std::string greeting_;
+  std::set<std::int32_t> assigned_;
+  std::set<std::int32_t> revoked_;
   std::int64_t credits_;
   std::size_t turn_ = 0;  // the lane that is served next
   bool is_registered_ = false;

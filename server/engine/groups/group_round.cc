@@ -116,12 +116,11 @@ absl::Status GroupRound::RunClaims(pg::Connection& connection, Deadline deadline
     lane.known.clear();
     lane.stopped_position = 0;
     lane.may_repeat = true;
-    tables::LaneProgress row;
-    row.lane = lane.lane;
-    row.token = lane.token;
-    row.position = lane.position;
-    row.epoch = lane.epoch;
-    back.push_back(row);
+    tables::LaneProgress& rewind = back.emplace_back();
+    rewind.lane = lane.lane;
+    rewind.token = lane.token;
+    rewind.position = lane.position;
+    rewind.epoch = lane.epoch;
   }
   if (back.empty()) return absl::OkStatus();
   step = tables::RewindLanes(connection, key, back, deadline);

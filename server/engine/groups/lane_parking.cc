@@ -28,7 +28,9 @@ std::vector<LaneState::Parking> LaneState::TakeParks() {
 }
 
 void LaneState::Parked(std::int64_t position) {
+  if (retries_.count(position) == 0 && entries_.count(position) == 0) return;
   Entry& entry = At(position);
+  if (!entry.is_park_taken) return;
   if (is_stopping_ && !entry.is_retry) {
     is_stopping_ = false;
     stopped_at_ = position;  // unsettled until somebody decides
@@ -48,7 +50,9 @@ void LaneState::Parked(std::int64_t position) {
 }
 
 void LaneState::ParkFailed(std::int64_t position) {
+  if (retries_.count(position) == 0 && entries_.count(position) == 0) return;
   Entry& entry = At(position);
+  if (!entry.is_park_taken) return;
   entry.is_park_taken = false;
   if (!entry.is_retry) is_stopping_ = false;
   parks_.insert(position);
@@ -98,7 +102,20 @@ bool LaneState::IsStreamParked(std::uint64_t stream) const {
   return parked_streams_.contains(stream);
 }
 
-void LaneState::UnparkStream(std::uint64_t stream) { parked_streams_.erase(stream); }
+void LaneState::UnparkStream(std::uint64_t stream) {
+  if (parked_streams_.erase(stream) == 0) return;
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return;
+  // What came meanwhile and is not set aside yet need not be.
+  for (const std::int64_t position : found->second.chain) {
+    Entry& entry = At(position);
+    if (entry.state != State::kGivenUp || !entry.is_behind || entry.is_park_taken) continue;
+    entry.state = State::kPending;
+    entry.is_behind = false;
+    parks_.erase(position);
+  }
+  Refresh(stream);
+}
 
 bool LaneState::Resume(bool settled) {
   if (stopped_at_ == 0 || entries_.count(stopped_at_) == 0) return false;

@@ -87,9 +87,9 @@ void LaneState::Offer(LaneEvent event, Time now) {
   Stream& chain = streams_[stream];
   chain.chain.push_back(event.position);
   if (IsStreamParked(stream)) {
-    GiveUp(event.position);
+    GiveUp(event.position, /*is_behind=*/true);
   } else if (event.position == stopped_at_) {
-    GiveUp(event.position);
+    GiveUp(event.position, /*is_behind=*/false);
   } else if (careful) {
     chain.is_careful = true;
   } else if (!chain.is_careful) {
@@ -246,7 +246,7 @@ void LaneState::Fail(std::int64_t position, std::string_view error,
   entry.error = error;
   TakeBackLater(entry.stream, position);
   // A dead letter has one attempt each time that it is retried.
-  if (entry.is_retry || entry.attempts >= rules_.attempts_max) return GiveUp(position);
+  if (entry.is_retry || entry.attempts >= rules_.attempts_max) return GiveUp(position, false);
   entry.state = State::kWaiting;
   entry.attempts_unsaved = true;
   entry.time =
@@ -255,20 +255,20 @@ void LaneState::Fail(std::int64_t position, std::string_view error,
   Refresh(entry.stream);
 }
 
-void LaneState::GiveUp(std::int64_t position) {
+void LaneState::GiveUp(std::int64_t position, bool is_behind) {
   Entry& entry = At(position);
   if (entry.state == State::kWaiting) waiting_.erase({entry.time, position});
   ready_.erase(position);
   LeaveFlight(&entry);
   entry.state = State::kGivenUp;
-  entry.is_behind = IsStreamParked(entry.stream);
+  entry.is_behind = is_behind;
   entry.attempts_unsaved = false;
-  if (rules_.on_failure == v1::ON_FAILURE_PARK_STREAM && !entry.is_behind) {
+  if (rules_.on_failure == v1::ON_FAILURE_PARK_STREAM && !is_behind) {
     parked_streams_.insert(entry.stream);
     TakeBackLater(entry.stream, position);
     const std::deque<std::int64_t> chain = streams_[entry.stream].chain;
     for (const std::int64_t later : chain) {
-      if (later > position) GiveUp(later);
+      if (later > position) GiveUp(later, /*is_behind=*/true);
     }
   }
   Refresh(entry.stream);
@@ -289,7 +289,7 @@ bool LaneState::Park(std::int64_t delivery_id, std::string_view error) {
   CountRetry(&entry);
   ++entry.attempts;
   entry.error = error;
-  GiveUp(*position);
+  GiveUp(*position, false);
   return true;
 }
 

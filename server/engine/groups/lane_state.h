@@ -140,9 +140,13 @@ class LaneState {
   bool AddRetry(LaneEvent event, std::int32_t attempts);
   // Retries that were acked since the last call: to be resolved.
   [[nodiscard]] std::vector<std::int64_t> TakeResolved();
-  // `on_failure` park_stream: the parked event of this stream was resolved; the stream goes on.
+  // `on_failure` park_stream: the event of this stream that was parked, and all behind it, are
+  // settled; the stream goes on. Not while a park of TakeParks has no answer.
   void UnparkStream(std::uint64_t stream);
   [[nodiscard]] bool IsStreamParked(std::uint64_t stream) const;
+  [[nodiscard]] std::set<std::uint64_t> parked_streams() const {
+    return {parked_streams_.begin(), parked_streams_.end()};
+  }
   // `on_failure` stop: the position of the event that the lane waits for; 0: it does not.
   [[nodiscard]] std::int64_t stopped_at() const { return stopped_at_; }
   // Its dead letter was resolved (`settled`), or is to be tried once more. False where the event
@@ -208,7 +212,7 @@ class LaneState {
   void LeaveFlight(Entry* entry);
   void Fail(std::int64_t position, std::string_view error,
             std::optional<std::chrono::milliseconds> delay, Time now);
-  void GiveUp(std::int64_t position);
+  void GiveUp(std::int64_t position, bool is_behind);
   void TakeBackLater(std::uint64_t stream, std::int64_t position);
   void SettleFront(std::uint64_t stream);
   void Settle(std::int64_t position);
