@@ -161,7 +161,7 @@ std::vector<Key> GroupKeys() {
                  "About the most bytes of events that one lane of a group keeps in memory until "
                  "they are settled."),
       IntegerKey("groups.flush_interval_ms", EVENTSTORE_FIELD(store.groups.flush_interval_ms),
-                 {10, 60'000},
+                 {10, 1'000},
                  "How often acks become durable; what was acked since may come again after a "
                  "crash."),
   };

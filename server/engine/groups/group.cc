@@ -47,6 +47,7 @@ GroupMember* Group::FindMember(const Uuid& id) const {
 }
 
 void Group::Join(std::shared_ptr<GroupMember> member) {
+  Wake();
   member->group_ = shared_from_this();
   members_.push_back(member);
   if (is_draining_) return End(member, StoreUnavailable("the server is shutting down"));
@@ -98,6 +99,7 @@ void Group::End(const std::shared_ptr<GroupMember>& member, const absl::Status& 
 }
 
 void Group::Leave(const std::shared_ptr<GroupMember>& member, bool failed) {
+  Wake();
   const auto now = Clock::now();
   for (auto& [number, lane] : lanes_) {
     if (lane.member != member->id_) continue;
@@ -119,6 +121,7 @@ void Group::EndAll(const absl::Status& status) {
 }
 
 void Group::Drain(const absl::Status& status) {
+  Wake();
   is_draining_ = true;
   const auto members = members_;
   const auto now = Clock::now();
@@ -187,8 +190,13 @@ void Group::SetMetrics(Time now) {
   }
 }
 
-Group::Time Group::Work() {
+Group::Time Group::WorkIfDue() {
   const auto now = Clock::now();
+  if (now >= next_work_) next_work_ = Work(now);
+  return next_work_;
+}
+
+Group::Time Group::Work(Time now) {
   for (auto& [number, lane] : lanes_) {
     if (now >= lane.valid_until) continue;
     metrics_.timeouts->Increment(static_cast<double>(lane.state->Advance(now)));
@@ -207,7 +215,10 @@ Group::Time Group::Work() {
     SetMetrics(now);
     next_metrics_ = now + kMetricsInterval;
   }
-  Time next = std::min(next_metrics_, std::max(next_observe_, now));
+  Time next = next_metrics_;
+  if (!is_round_running_ && key_ != 0) {
+    next = std::min(next, std::max(round_retry_at_, std::min(next_observe_, next_keep_)));
+  }
   for (const auto& [number, lane] : lanes_) {
     if (now < lane.valid_until) next = std::min(next, lane.state->NextDeadline());
     const bool soon = lane.full_since.has_value() || lane.is_draining ||

@@ -61,8 +61,10 @@ class Group : public std::enable_shared_from_this<Group> {
   // Ends every member and gives all lanes back.
   void Drain(const absl::Status& status);
 
-  // Does what is due, and says when it wants to be called again at the latest.
-  Time Work();
+  // Does what is due, if anything is, and says when it wants to be called again at the latest.
+  Time WorkIfDue();
+  // Something happened: there may be work now.
+  void Wake() { next_work_ = Time(); }
   // Nothing is left: no members, no lanes, nothing under way.
   [[nodiscard]] bool is_over() const;
   // It was deleted, or could not be read: whoever joins now needs another object.
@@ -95,6 +97,7 @@ class Group : public std::enable_shared_from_this<Group> {
   using Lanes = std::map<std::int32_t, Lane>;
 
   // group.cc
+  Time Work(Time now);
   void OnGroupRead(const tables::GroupRow& row);
   void Greet(GroupMember* member);
   void End(const std::shared_ptr<GroupMember>& member, const absl::Status& status);
@@ -158,6 +161,7 @@ class Group : public std::enable_shared_from_this<Group> {
   std::vector<Uuid> leaving_;  // to be taken off the list
   Lanes lanes_;
   std::int64_t next_delivery_ = 1;
+  Time next_work_;
   bool is_ended_ = false;     // deleted: nothing is written any more
   bool is_draining_ = false;  // the daemon stops
 
@@ -179,6 +183,7 @@ class Group : public std::enable_shared_from_this<Group> {
   bool is_observe_wanted_ = true;  // at once
   bool is_read_wanted_ = true;
   Time next_observe_;
+  bool was_put_off_ = false;  // the last look at the tables, for a renewal
   Time next_keep_;
   Time next_flush_;
   Time round_retry_at_;

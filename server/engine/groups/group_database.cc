@@ -69,10 +69,13 @@ std::unique_ptr<GroupRound> Group::MakeRound(Time now) {
     round->claims = claims_;
     round->frees = frees_;
     round->read_events = wanted_retries_;
-    // A renewal that is due by time alone takes this second's turn: an idle group costs one
-    // statement a second.
-    const bool is_due = now >= next_observe_ && !(round->keep && !is_observe_wanted_);
-    round->observe = is_due || is_observe_wanted_ || !round->joining.empty() ||
+    // A renewal takes this second's turn, but not twice in a row: an idle group costs one statement
+    // a second.
+    const bool is_due = now >= next_observe_;
+    const bool is_put_off =
+        is_due && round->keep && !is_observe_wanted_ && !std::exchange(was_put_off_, true);
+    if (is_put_off) next_observe_ = now + kObserveInterval;
+    round->observe = (is_due && !is_put_off) || is_observe_wanted_ || !round->joining.empty() ||
                      !round->releases.empty() || !round->leaving.empty();
   }
   const bool has_work =
@@ -81,7 +84,7 @@ std::unique_ptr<GroupRound> Group::MakeRound(Time now) {
       !round->releases.empty() || !round->leaving.empty() || !round->claims.empty() ||
       !round->frees.empty() || !round->read_events.empty();
   if (!has_work) return nullptr;
-  if (round->keep && now >= next_observe_) next_observe_ = now + kObserveInterval;
+  if (round->observe) was_put_off_ = false;
   return round;
 }
 
@@ -170,6 +173,7 @@ void Group::AddProgress(GroupRound* round, Time now) {
 }
 
 void Group::OnRound(std::unique_ptr<GroupRound> round) {
+  Wake();
   is_round_running_ = false;
   if (is_ended_) return;
   if (!round->status.ok()) {

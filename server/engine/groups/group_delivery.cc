@@ -109,6 +109,7 @@ Group::Lane* Group::LaneOfDelivery(const GroupMember& member, std::int64_t deliv
 }
 
 void Group::Handle(const std::shared_ptr<GroupMember>& member, const v1::ConsumeRequest& request) {
+  Wake();
   const auto now = Clock::now();
   if (request.has_credits()) {
     member->credits_ = request.credits().max_in_flight();

@@ -88,6 +88,7 @@ void Group::AskFeed() {
 
 void Group::OnFeed(std::uint64_t number, absl::StatusOr<SubscriptionMessage> message) {
   if (number != feed_number_) return;  // of a feed that was given up
+  Wake();
   is_feed_asked_ = false;
   if (!message.ok()) return OnFeedFailed(message.status());
   batch_ = *std::move(message);
@@ -195,6 +196,7 @@ void Group::CatchUp(Time now) {
 }
 
 void Group::OnPage(absl::StatusOr<AllPage> page, std::int64_t after) {
+  Wake();
   is_page_asked_ = false;
   const auto now = Clock::now();
   if (!page.ok()) {

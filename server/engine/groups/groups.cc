@@ -89,7 +89,7 @@ Deadline Groups::Work() {
   Deadline next = Deadline::max();
   for (auto it = groups_.begin(); it != groups_.end();) {
     const std::shared_ptr<Group> group = it->second;
-    next = std::min(next, group->Work());
+    next = std::min(next, group->WorkIfDue());
     it = group->is_over() ? groups_.erase(it) : std::next(it);
   }
   MutexLock lock(&mutex_);
@@ -135,6 +135,7 @@ void GroupMember::RequestNext(Next next) {
       (*shared)(absl::CancelledError("the membership is over"));
     } else {
       self->next_ = std::move(*shared);
+      self->group_->Wake();
     }
   });
   if (!posted) (*shared)(StoreUnavailable("the server is shutting down"));

@@ -10,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "server/core/ids.h"
 #include "server/core/lane_hash.h"
 #include "server/core/mutex.h"
 #include "tests/support/daemon_groups.h"

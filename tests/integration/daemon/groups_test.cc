@@ -453,7 +453,9 @@ TEST_CASE("MembersOnTwoDaemonsShareTheLanesAndADeadDaemonsLanesAreTakenOver", "[
   const auto tokens = GetGroup(two->client(), "g");
   one->child().Signal(SIGKILL);
   CHECK(one->child().WaitExit() == 128 + SIGKILL);
-  REQUIRE(second.WaitForLanes(8));
+  const bool taken = second.WaitForLanes(8, milliseconds(20'000));
+  INFO(two->Log() << GetGroup(two->client(), "g").DebugString() << second.call().ended());
+  REQUIRE(taken);
   std::set<std::string> again;
   while (!WaitForLagZero(two->client(), "g", milliseconds(1))) {
     const auto events = second.NextEvents(1, milliseconds(1'000));
@@ -466,6 +468,31 @@ TEST_CASE("MembersOnTwoDaemonsShareTheLanesAndADeadDaemonsLanesAreTakenOver", "[
   CHECK(again.size() > 0);
   CHECK(again.size() < 40);
   CHECK(GetGroup(two->client(), "g").lanes_size() == 8);
+}
+
+TEST_CASE("AnIdleGroupCostsAStatementASecondAndNoMore", "[groups]") {
+  auto daemon = Daemon::Start({.settings = {{"daemon.heartbeat_ms", "600000"},
+                                            {"daemon.expire_ms", "3600000"},
+                                            {"hub.poll_interval_ms", "600000"},
+                                            {"partitions.check_interval_ms", "3600000"},
+                                            {"pool.pool_pre_ping", "false"}}});
+  MustAppend(daemon->client(), NewStream(), NewEvents(3));
+  CreateGroup(daemon->client(), "g");
+  Consumer consumer(daemon->client(), "g");
+  consumer.Ack(consumer.NextEvents(3));
+  REQUIRE(WaitForLagZero(daemon->client(), "g"));
+  const auto statements = [&] {
+    return QueryNumber(SharedPostgres().conninfo(),
+                       "SELECT xact_commit FROM pg_stat_database WHERE datname = '" +
+                           daemon->dsn().substr(daemon->dsn().rfind('=') + 1) + "'");
+  };
+  // The server's statistics may be a second late.
+  (void)consumer.NextEvents(1, milliseconds(2'000));
+  const std::int64_t before = statements();
+  CHECK(consumer.NextEvents(1, milliseconds(8'000)).empty());
+  const std::int64_t cost = statements() - before;
+  CHECK(cost >= 4);
+  CHECK(cost <= 11);
 }
 
 TEST_CASE("GroupsAreListedPageByPage", "[groups]") {
