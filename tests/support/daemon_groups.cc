@@ -99,6 +99,7 @@ bool Consumer::Send(const v1::ConsumeRequest& request) {
 }
 
 bool Consumer::Ack(const std::vector<v1::DeliveredEvent>& events) {
+  if (events.empty()) return true;
   v1::ConsumeRequest request;
   for (const v1::DeliveredEvent& event : events) {
     request.mutable_ack()->add_delivery_ids(event.delivery_id());

@@ -170,6 +170,7 @@ class Group : public std::enable_shared_from_this<Group> {
   std::uint64_t feed_number_ = 0;  // tells the feeds apart
   bool is_feed_asked_ = false;
   Time feed_retry_at_;
+  bool has_feed_complained_ = false;
   std::optional<SubscriptionMessage> batch_;
   std::size_t batch_run_ = 0;
   std::size_t batch_event_ = 0;
@@ -180,6 +181,7 @@ class Group : public std::enable_shared_from_this<Group> {
 
   // The database.
   bool is_round_running_ = false;
+  bool has_complained_ = false;
   bool is_observe_wanted_ = true;  // at once
   bool is_read_wanted_ = true;
   Time next_observe_;

@@ -180,7 +180,12 @@ void Group::OnRound(std::unique_ptr<GroupRound> round) {
     round_retry_at_ = Clock::now() + kRetryPause;
     is_read_wanted_ = is_observe_wanted_ = true;
     if (absl::IsNotFound(round->status) || key_ == 0) return EndAll(round->status);
-    spdlog::warn("group {}: {}", name_, telemetry::MessageOf(round->status));
+    if (!std::exchange(has_complained_, true)) {
+      spdlog::warn("group {}: the database does not take its work: {}", name_,
+                   telemetry::MessageOf(round->status));
+    }
+  } else {
+    has_complained_ = false;
   }
   if (round->row.has_value()) {
     is_read_wanted_ = false;

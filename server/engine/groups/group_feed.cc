@@ -91,6 +91,7 @@ void Group::OnFeed(std::uint64_t number, absl::StatusOr<SubscriptionMessage> mes
   Wake();
   is_feed_asked_ = false;
   if (!message.ok()) return OnFeedFailed(message.status());
+  has_feed_complained_ = false;
   batch_ = *std::move(message);
   batch_run_ = batch_event_ = 0;
 }
@@ -103,7 +104,8 @@ void Group::OnFeedFailed(const absl::Status& status) {
     Rewind(detail.position(), detail.epoch());
   } else if (detail.reason() == v1::ERROR_REASON_ARCHIVED) {
     EndAll(status);
-  } else if (detail.reason() != v1::ERROR_REASON_SLOW_CONSUMER) {
+  } else if (detail.reason() != v1::ERROR_REASON_SLOW_CONSUMER &&
+             !std::exchange(has_feed_complained_, true)) {
     spdlog::warn("group {}: its events cannot be read: {}", name_, telemetry::MessageOf(status));
   }
 }
