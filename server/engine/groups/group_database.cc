@@ -141,7 +141,10 @@ void Group::AddProgress(GroupRound* round, Time now) {
   const milliseconds interval =
       is_urgent ? kUrgentFlush : context_->options->groups.flush_interval_ms;
   const Time last = next_flush_ - context_->options->groups.flush_interval_ms;
-  round->keep = now >= next_keep_ || !round->releases.empty() ||
+  // On a look's turn where it would be due before the next one.
+  const bool is_renewal =
+      now >= next_keep_ || (now >= next_observe_ && now + kObserveInterval > next_keep_);
+  round->keep = is_renewal || !round->releases.empty() ||
                 ((is_settled || !round->attempts.empty()) && now >= last + interval);
   // What passes the lanes by is told once a second.
   if (!round->keep && now >= next_observe_) {
