@@ -15,3 +15,5 @@ CREATE INDEX IF NOT EXISTS idx_dlq_retrying
 -- Purging what was resolved long ago.
 CREATE INDEX IF NOT EXISTS idx_dlq_resolved
     ON dead_letter_queue (resolved_at, id) WHERE status = 'resolved';
+CREATE INDEX IF NOT EXISTS idx_dlq_resolved_projection
+    ON dead_letter_queue (projection_name, resolved_at, id) WHERE status = 'resolved';

@@ -62,6 +62,8 @@ int RunCli(int argc, const char* const* argv, Console* console, Interrupt* inter
   AddSubscribeCommand(&app, &action);
   AddInspectCommands(&app, &action);
   AddGroupsCommand(&app, &action);
+  AddCheckpointsCommand(&app, &action);
+  AddDeadLettersCommand(&app, &action);
   AddBenchCommand(&app, &action);
   try {
     app.parse(argc, argv);

@@ -22,6 +22,10 @@ void AddSubscribeCommand(CLI::App* app, Action* action);
 void AddInspectCommands(CLI::App* app, Action* action);
 // groups create, update, delete, get, list, watch, consume
 void AddGroupsCommand(CLI::App* app, Action* action);
+// checkpoints list|get|save|reset|delete|watch
+void AddCheckpointsCommand(CLI::App* app, Action* action);
+// dead-letters list|get|add|retry|resolve|stats|purge|watch
+void AddDeadLettersCommand(CLI::App* app, Action* action);
 // bench
 void AddBenchCommand(CLI::App* app, Action* action);
 

@@ -16,6 +16,8 @@ struct Console {
   std::ostream* err = nullptr;
   // Progress lines are shown on a terminal only.
   bool err_is_terminal = false;
+  // A live view is shown in place on a terminal only.
+  bool out_is_terminal = false;
 };
 
 // One line on stderr that is written over and over while long work runs; nothing at all where

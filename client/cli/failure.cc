@@ -44,8 +44,9 @@ std::string NameOf(v1::ErrorReason reason) {
 // What the user should do about an error of the server.
 std::string_view AdviceOf(v1::ErrorReason reason) {
   switch (reason) {
-    case v1::ERROR_REASON_VERSION_CONFLICT:
     case v1::ERROR_REASON_CONDITION_FAILED:
+      return "look at what is there now, then decide again";
+    case v1::ERROR_REASON_VERSION_CONFLICT:
       return "read the stream again, decide again, append again";
     case v1::ERROR_REASON_DUPLICATE_EVENT_ID:
       return "give new events ids of their own; nothing was written";

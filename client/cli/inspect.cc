@@ -12,6 +12,7 @@
 
 #include "client/cli/commands.h"
 #include "client/cli/failure.h"
+#include "client/cli/fields.h"
 #include "client/cli/json.h"
 #include "client/cli/retry.h"
 #include "client/cli/text.h"
@@ -26,23 +27,6 @@ struct StreamsOptions {
   v1::ListStreamsRequest request;
   std::int64_t limit = 0;
 };
-
-// Prints "name  value" lines with aligned values.
-void PrintFields(const std::vector<std::pair<std::string_view, std::string>>& fields,
-                 Session* session) {
-  std::size_t width = 0;
-  for (const auto& [name, value] : fields) width = std::max(width, name.size());
-  std::string text;
-  for (const auto& [name, value] : fields) {
-    text += fmt::format("{:<{}}  {}\n", name, width, value);
-  }
-  session->Print(text);
-}
-
-template <typename Timestamp>
-std::string TimeOrNone(bool present, const Timestamp& time) {
-  return present ? FormatTime(time) : "-";
-}
 
 bool PrintPage(const v1::ListStreamsResponse& page, Table* table, Session* session) {
   std::string text;
@@ -135,14 +119,13 @@ int RunInfo(const v1::GetStreamInfoRequest& request, Session* session) {
 }
 
 void PrintEvent(const v1::Event& event, Session* session) {
-  std::vector<std::pair<std::string_view, std::string>> fields = {
-      {"event id", Escape(event.event_id())},
-      {"event type", Escape(event.event_type())},
-      {"stream", FormatStream(event.stream())},
-      {"version", std::to_string(event.version())},
-      {"position", std::to_string(event.global_position())},
-      {"happened", FormatTime(event.timestamp())},
-      {"stored", FormatTime(event.created_at())}};
+  Fields fields = {{"event id", Escape(event.event_id())},
+                   {"event type", Escape(event.event_type())},
+                   {"stream", FormatStream(event.stream())},
+                   {"version", std::to_string(event.version())},
+                   {"position", std::to_string(event.global_position())},
+                   {"happened", FormatTime(event.timestamp())},
+                   {"stored", FormatTime(event.created_at())}};
   const auto text = [&fields](std::string_view name, const std::string& value) {
     if (!value.empty()) fields.emplace_back(name, Escape(value));
   };

@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   console.out = &std::cout;
   console.err = &std::cerr;
   console.err_is_terminal = isatty(STDERR_FILENO) == 1;
+  console.out_is_terminal = isatty(STDOUT_FILENO) == 1;
   eventstore::cli::Interrupt interrupt;
   if (!interrupt.HandleSignals()) {
     std::cerr << "error: cannot handle signals\n";

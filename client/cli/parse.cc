@@ -11,6 +11,9 @@
 namespace eventstore::cli {
 namespace {
 
+// Before a projection's name.
+constexpr std::string_view kCheckpointPrefix = "checkpoint:";
+
 std::optional<std::int64_t> ParseNumber(std::string_view text) {
   std::int64_t number = 0;
   const char* const end = text.data() + text.size();
@@ -74,6 +77,8 @@ absl::Status ParseStart(std::string_view text, v1::SubscribeRequest* request) {
     request->mutable_beginning();
   } else if (text == "end") {
     request->mutable_end();
+  } else if (text.substr(0, kCheckpointPrefix.size()) == kCheckpointPrefix) {
+    request->set_checkpoint(std::string(text.substr(kCheckpointPrefix.size())));
   } else if (const auto position = ParseNumber(text); position.has_value() && *position >= 0) {
     request->set_after_position(*position);
   } else if (const auto time = ParseTime(text); time.has_value()) {
@@ -81,7 +86,7 @@ absl::Status ParseStart(std::string_view text, v1::SubscribeRequest* request) {
   } else {
     return UsageError(
         fmt::format("--from {}: give beginning, end, a position to start after (a "
-                    "number from 0), or a time such as 2024-05-01T12:00:00Z",
+                    "number from 0), checkpoint:NAME, or a time such as 2024-05-01T12:00:00Z",
                     text));
   }
   return absl::OkStatus();

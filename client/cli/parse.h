@@ -26,7 +26,7 @@ namespace eventstore::cli {
 [[nodiscard]] absl::StatusOr<v1::StreamId> ParseStream(std::string_view text,
                                                        std::string_view tenant);
 
-// "beginning", "end", a position from 0, or a time; sets the oneof `start`.
+// "beginning", "end", "checkpoint:NAME", a position from 0, or a time; sets the oneof `start`.
 [[nodiscard]] absl::Status ParseStart(std::string_view text, v1::SubscribeRequest* request);
 
 // The time that the option `option` gives.

@@ -200,8 +200,9 @@ void AddSubscribeCommand(CLI::App* app, Action* action) {
       "subscribe", "Follow the store or one stream: history first, then live. Ctrl-C ends it.");
   command->add_option("--stream", options->stream, "TYPE/ID: only this stream");
   command
-      ->add_option("--from", options->from,
-                   "beginning, end, a position to start after, or a time (of storing)")
+      ->add_option(
+          "--from", options->from,
+          "beginning, end, a position to start after, checkpoint:NAME, or a time (of storing)")
       ->capture_default_str();
   AddNumber(command, "--epoch", "the epoch that the position came with; 0: not checked",
             [options](std::int64_t value) { options->epoch = value; });

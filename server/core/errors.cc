@@ -261,6 +261,20 @@ absl::Status PositionAhead(std::int64_t asked, std::int64_t asked_epoch, std::in
   return MakeError(std::move(detail));
 }
 
+absl::Status CheckpointMoved(std::string_view projection, std::int64_t expected,
+                             std::int64_t actual, std::int64_t epoch) {
+  v1::ErrorInfo detail =
+      Detail(v1::ERROR_REASON_CONDITION_FAILED,
+             absl::StrCat("the checkpoint of ", Absl(projection), " is at position ", actual,
+                          ", not at the expected ", expected,
+                          "; another process may be running this projection"));
+  SetField("expected_position", &detail);
+  detail.set_position(actual);
+  detail.set_epoch(epoch);
+  detail.set_value(expected);
+  return MakeError(std::move(detail));
+}
+
 absl::Status Archived(std::int64_t first_position, std::string_view message) {
   v1::ErrorInfo detail = Detail(v1::ERROR_REASON_ARCHIVED, std::string(message));
   detail.set_position(first_position);

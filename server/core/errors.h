@@ -53,6 +53,9 @@ inline constexpr std::size_t kErrorDetailsBytesMax = 4096;
 [[nodiscard]] absl::Status PositionAhead(std::int64_t asked, std::int64_t asked_epoch,
                                          std::int64_t rewind_to, std::int64_t epoch,
                                          std::int64_t head);
+// The checkpoint is at `actual` of `epoch`, not where it was expected to be.
+[[nodiscard]] absl::Status CheckpointMoved(std::string_view projection, std::int64_t expected,
+                                           std::int64_t actual, std::int64_t epoch);
 [[nodiscard]] absl::Status Archived(std::int64_t first_position, std::string_view message);
 [[nodiscard]] absl::Status SlowConsumer(std::int64_t position, std::int64_t epoch,
                                         std::chrono::milliseconds limit);

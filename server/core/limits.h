@@ -32,7 +32,11 @@ struct Limits {
   // Most values in one field of a filter, and most bytes of its regular expression.
   std::int64_t filter_values_max = 100;
   std::int64_t filter_regex_bytes_max = 1024;
-  // Most events in one message to a subscriber, and most streams in one page of ListStreams.
+  // Most bytes of a dead letter's error message (and of the note that resolves it), and of its
+  // stack trace.
+  std::int64_t error_message_bytes_max = 16 << 10;
+  std::int64_t error_stacktrace_bytes_max = 64 << 10;
+  // Most events in one message to a subscriber, and most entries in one page of a list.
   std::int64_t batch_events_max = 1000;
   std::int64_t page_size_max = 1000;
 };

@@ -80,7 +80,7 @@ absl::Status NormalizeFilter(const Limits& limits, v1::Filter* filter) {
   return absl::OkStatus();
 }
 
-void CheckStart(v1::SubscribeRequest* request, Problems* problems) {
+void CheckStart(const Limits& limits, v1::SubscribeRequest* request, Problems* problems) {
   switch (request->start_case()) {
     case v1::SubscribeRequest::START_NOT_SET:
       request->mutable_beginning();
@@ -90,6 +90,10 @@ void CheckStart(v1::SubscribeRequest* request, Problems* problems) {
       break;
     case v1::SubscribeRequest::kFromTimestamp:
       problems->CheckTime({"from_timestamp"}, request->mutable_from_timestamp());
+      break;
+    case v1::SubscribeRequest::kCheckpoint:
+      problems->CheckName({"checkpoint"}, request->checkpoint(), "name_bytes_max",
+                          limits.name_bytes_max);
       break;
     default:
       break;
@@ -134,7 +138,7 @@ absl::Status ValidateReadAll(const Limits& limits, v1::ReadAllRequest* request) 
 
 absl::Status ValidateSubscribe(const Limits& limits, v1::SubscribeRequest* request) {
   Problems problems;
-  CheckStart(request, &problems);
+  CheckStart(limits, request, &problems);
   problems.CheckNumber({"epoch"}, request->epoch(), "any epoch");
   if (request->has_filter() && request->has_stream()) {
     problems.Invalid({"filter"}, "is given together with stream; give one of them, or none");

@@ -1,22 +1,13 @@
 #include "server/engine/reader.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "server/core/errors.h"
-#include "server/engine/store_errors.h"
-#include "server/pg/errors.h"
-#include "server/telemetry/logging.h"
+#include "server/tables/checkpoints_table.h"
 
 namespace eventstore::engine {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-// Between two tries to cancel statements when the reader stops.
-constexpr std::chrono::milliseconds kCancelPause{100};
 
 // The first page of a backwards read from the end has to learn where the end is.
 absl::StatusOr<std::int64_t> BackwardsFrom(pg::Connection& connection, const AllPageQuery& query,
@@ -152,125 +143,12 @@ absl::StatusOr<StreamPage> ReadStream(const ReaderOptions& options, const Stream
 }  // namespace
 
 Reader::Reader(const ReaderOptions& options, pg::Pool* pool, telemetry::ReadMetrics metrics)
-    : options_(options), pool_(pool), metrics_(metrics) {
-  threads_.reserve(static_cast<std::size_t>(options_.threads));
-  for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { ThreadMain(); });
-}
-
-Reader::~Reader() { Stop(); }
-
-void Reader::Stop() {
-  std::deque<Task> left;
-  {
-    MutexLock lock(&mutex_);
-    stopped_ = true;
-    left.swap(queue_);
-    not_empty_.NotifyAll();
-  }
-  for (Task& task : left) task.finish(StoreUnavailable("the server is shutting down"));
-  // Statements under way are cancelled, again and again because a thread may just be between two.
-  while (true) {
-    MutexLock lock(&mutex_);
-    if (reading_.empty()) break;
-    for (pg::Connection* const connection : reading_) connection->Cancel();
-    not_empty_.WaitUntil(&mutex_, Clock::now() + kCancelPause);
-  }
-  for (std::thread& thread : threads_) {
-    if (thread.joinable()) thread.join();
-  }
-}
+    : options_(options), metrics_(metrics), workers_(options, pool, metrics) {}
 
 template <typename T>
 void Reader::Run(Deadline deadline,
                  std::function<absl::StatusOr<T>(pg::Connection&, Deadline)> read, Done<T> done) {
-  auto result = std::make_shared<absl::StatusOr<T>>(absl::UnknownError("not read"));
-  Task task;
-  task.caller_deadline = deadline;
-  task.deadline = std::min(deadline, Clock::now() + options_.max_wait_ms);
-  task.work = [result, read = std::move(read)](pg::Connection& connection, Deadline until) {
-    *result = read(connection, until);
-    return result->status();
-  };
-  task.finish = [result, done = std::move(done)](absl::Status status) {
-    if (status.ok()) {
-      done(std::move(*result));
-    } else {
-      done(std::move(status));
-    }
-  };
-  Enqueue(std::move(task));
-}
-
-void Reader::Enqueue(Task task) {
-  absl::Status refused;
-  {
-    MutexLock lock(&mutex_);
-    if (stopped_) {
-      refused = StoreUnavailable("the server is shutting down");
-    } else if (static_cast<std::int64_t>(queue_.size()) >= options_.queue_requests_max) {
-      refused = Overloaded("reader.queue_requests_max", options_.queue_requests_max,
-                           std::chrono::milliseconds(200), "too many reads wait for a thread");
-    } else {
-      queue_.push_back(std::move(task));
-      metrics_.queue->Set(static_cast<double>(queue_.size()));
-      not_empty_.NotifyOne();
-      return;
-    }
-  }
-  task.finish(std::move(refused));
-}
-
-void Reader::ThreadMain() {
-  while (true) {
-    Task task;
-    {
-      MutexLock lock(&mutex_);
-      while (queue_.empty() && !stopped_) not_empty_.Wait(&mutex_);
-      if (stopped_) return;
-      task = std::move(queue_.front());
-      queue_.pop_front();
-      metrics_.queue->Set(static_cast<double>(queue_.size()));
-    }
-    task.finish(Execute(task));
-  }
-}
-
-// A read changes nothing, so one that loses its connection is tried once more on another.
-absl::Status Reader::Execute(const Task& task) {
-  absl::Status status;
-  for (int attempt = 0; attempt < 2; ++attempt) {
-    if (Clock::now() >= task.deadline) break;
-    auto lease = pool_->Acquire(task.deadline);
-    if (!lease.ok()) {
-      status = lease.status();
-      break;
-    }
-    const auto started = Clock::now();
-    status = RunWork(task, lease->get());
-    metrics_.page_seconds->Observe(std::chrono::duration<double>(Clock::now() - started).count());
-    const auto error = pg::ErrorOf(status);
-    if (!error.has_value() || !error->connection_lost || error->timed_out) break;
-  }
-  if (Clock::now() >= task.caller_deadline && (status.ok() || pg::ErrorOf(status).has_value())) {
-    return absl::DeadlineExceededError("the deadline passed before the read was done");
-  }
-  if (status.ok() && Clock::now() >= task.deadline) {
-    return StoreUnavailable("the read waited too long");
-  }
-  return ToStoreError(status);
-}
-
-absl::Status Reader::RunWork(const Task& task, pg::Connection* connection) {
-  {
-    MutexLock lock(&mutex_);
-    if (stopped_) return StoreUnavailable("the server is shutting down");
-    reading_.insert(connection);
-  }
-  absl::Status status = task.work(*connection, task.deadline);
-  MutexLock lock(&mutex_);
-  reading_.erase(connection);
-  if (stopped_) not_empty_.NotifyAll();
-  return status;
+  workers_.Run<T>(Workers::Kind::kRead, deadline, std::move(read), std::move(done));
 }
 
 void Reader::ReadStreamPage(StreamPageQuery query, Deadline deadline, Done<StreamPage> done) {
@@ -351,10 +229,10 @@ void Reader::CheckStart(std::int64_t position, std::int64_t epoch, bool check_ar
 }
 
 void Reader::FindPositionBefore(std::int64_t created_at_micros, Deadline deadline,
-                                Done<PositionAtTime> done) {
-  Run<PositionAtTime>(
+                                Done<PositionInStore> done) {
+  Run<PositionInStore>(
       deadline,
-      [=](pg::Connection& connection, Deadline until) -> absl::StatusOr<PositionAtTime> {
+      [=](pg::Connection& connection, Deadline until) -> absl::StatusOr<PositionInStore> {
         auto head = tables::ReadHead(connection, until);
         if (!head.ok()) return head.status();
         // `created_at` never decreases with the position, and positions are dense: a binary search.
@@ -369,7 +247,26 @@ void Reader::FindPositionBefore(std::int64_t created_at_micros, Deadline deadlin
           }
           (**stored < created_at_micros ? before : after) = middle;
         }
-        return PositionAtTime{before, *head};
+        return PositionInStore{before, *head};
+      },
+      std::move(done));
+}
+
+void Reader::FindCheckpoint(std::string projection, Deadline deadline, Done<PositionInStore> done) {
+  Run<PositionInStore>(
+      deadline,
+      [projection = std::move(projection)](pg::Connection& connection,
+                                           Deadline until) -> absl::StatusOr<PositionInStore> {
+        // The head after the checkpoint: it must not be older.
+        auto checkpoint = tables::ReadCheckpoint(connection, projection, until);
+        if (!checkpoint.ok()) return checkpoint.status();
+        auto head = tables::ReadHead(connection, until);
+        if (!head.ok()) return head.status();
+        if (!checkpoint->has_value()) return PositionInStore{0, *head};
+        absl::Status checked = tables::CheckPosition(connection, *head, (*checkpoint)->position(),
+                                                     (*checkpoint)->epoch(), until);
+        if (!checked.ok()) return checked;
+        return PositionInStore{(*checkpoint)->position(), *head};
       },
       std::move(done));
 }

@@ -2,17 +2,13 @@
 #ifndef EVENTSTORE_SERVER_ENGINE_READER_H_
 #define EVENTSTORE_SERVER_ENGINE_READER_H_
 
-#include <absl/container/flat_hash_set.h>
 #include <absl/status/statusor.h>
 
-#include <atomic>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "eventstore/v1/event_store_service.pb.h"
@@ -20,6 +16,7 @@
 #include "server/core/filter.h"
 #include "server/core/mutex.h"
 #include "server/engine/options.h"
+#include "server/engine/workers.h"
 #include "server/pg/pool.h"
 #include "server/tables/events_table.h"
 #include "server/tables/log_table.h"
@@ -27,10 +24,6 @@
 #include "server/telemetry/metrics.h"
 
 namespace eventstore::engine {
-
-// Called exactly once, on a reader thread, or inline when the request is refused at once.
-template <typename T>
-using Done = std::function<void(absl::StatusOr<T>)>;
 
 // A page of one stream's events.
 struct StreamPage {
@@ -78,8 +71,8 @@ struct AllPageQuery {
   std::int64_t end_position = 0;  // forwards: nothing beyond it; 0: the page's own head
 };
 
-// Owns a few threads and a bounded queue; each page borrows a pooled connection, so no connection
-// is ever pinned to a slow client. Thread-safe: any thread may call it, and no call blocks.
+// Each page borrows a pooled connection on a thread of its workers, so no connection is ever pinned
+// to a slow client. Thread-safe: any thread may call it, and no call blocks.
 //
 // Errors, by `done`: OVERLOADED (queue or pool), STORE_UNAVAILABLE, POSITION_AHEAD, ARCHIVED,
 // NOT_FOUND (GetEvent), DEADLINE_EXCEEDED (a request whose deadline passed while it waited is not
@@ -88,7 +81,7 @@ class Reader {
  public:
   // `pool` must outlive this object.
   Reader(const ReaderOptions& options, pg::Pool* pool, telemetry::ReadMetrics metrics);
-  ~Reader();
+  ~Reader() = default;
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
@@ -103,44 +96,32 @@ class Reader {
   // `check_archive`) ARCHIVED.
   void CheckStart(std::int64_t position, std::int64_t epoch, bool check_archive, Deadline deadline,
                   Done<tables::Head> done);
-  // The last position whose `created_at` is before the given time, 0 if there is none, and the
-  // head.
-  struct PositionAtTime {
+  // A position to go on after, and the head.
+  struct PositionInStore {
     std::int64_t position = 0;
     tables::Head head;
   };
+  // The last position whose `created_at` is before the given time, 0 if there is none.
   void FindPositionBefore(std::int64_t created_at_micros, Deadline deadline,
-                          Done<PositionAtTime> done);
+                          Done<PositionInStore> done);
+
+  // Where the projection's checkpoint is, 0 where it has saved none, and the head. Errors:
+  // POSITION_AHEAD.
+  void FindCheckpoint(std::string projection, Deadline deadline, Done<PositionInStore> done);
 
   // Answers everything that waits with STORE_UNAVAILABLE, and refuses what comes. Idempotent.
-  void Stop();
+  void Stop() { workers_.Stop(); }
+  // The threads that do it, for others whose requests are as short.
+  [[nodiscard]] Workers& workers() { return workers_; }
 
  private:
-  using Work = std::function<absl::Status(pg::Connection&, Deadline)>;
-  struct Task {
-    Deadline caller_deadline;
-    Deadline deadline;  // the caller's, or `max_wait_ms` from now if that is sooner
-    Work work;          // reads, and keeps what it read
-    std::function<void(absl::Status)> finish;  // answers, with what was read if OK
-  };
   template <typename T>
   void Run(Deadline deadline, std::function<absl::StatusOr<T>(pg::Connection&, Deadline)> read,
            Done<T> done);
-  void Enqueue(Task task);
-  void ThreadMain();
-  absl::Status Execute(const Task& task);
-  // Runs the task's work so that Stop can cancel it.
-  absl::Status RunWork(const Task& task, pg::Connection* connection);
 
   const ReaderOptions options_;
-  pg::Pool* const pool_;
   const telemetry::ReadMetrics metrics_;
-  Mutex mutex_;
-  CondVar not_empty_;
-  std::deque<Task> queue_ ABSL_GUARDED_BY(mutex_);
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::flat_hash_set<pg::Connection*> reading_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::thread> threads_;
+  Workers workers_;
 };
 
 }  // namespace eventstore::engine

@@ -29,7 +29,8 @@ std::string DaemonAddress() {
   return absl::StrCat(host, ":", getpid());
 }
 
-// Pooled connections only read, and look things up by plans that no statistics can spoil.
+// Pooled connections read, and write checkpoints and dead letters, by plans that no statistics can
+// spoil.
 pg::ConnectionOptions PooledConnection(const StoreOptions& options) {
   pg::ConnectionOptions connection = options.connection;
   connection.settings.emplace_back("statement_timeout",
@@ -45,7 +46,8 @@ Store::Store(StoreOptions options, telemetry::Metrics* metrics)
     : options_(std::move(options)),
       daemon_id_(MakeUuidV7()),
       metrics_(metrics),
-      partitions_(options_.partitions) {
+      partitions_(options_.partitions),
+      sampler_(metrics->Projections(options_.name)) {
   pool_ = std::make_unique<pg::Pool>(PooledConnection(options_), options_.pool,
                                      metrics->Pool(options_.name));
 }
@@ -72,6 +74,8 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options,
 void Store::Start(const tables::Head& head, std::int64_t partition_end) {
   const telemetry::ReadMetrics read_metrics = metrics_->Read(options_.name);
   reader_ = std::make_unique<Reader>(options_.reader, pool_.get(), read_metrics);
+  projections_ = std::make_unique<TableProjections>(&reader_->workers());
+  dead_letters_ = std::make_unique<TableDeadLetters>(&reader_->workers());
   hub_ = std::make_unique<Hub>(options_.hub, reader_.get(), read_metrics);
   hub_->Rewind(head.epoch, head.position);
   groups_ = std::make_unique<Groups>(options_, daemon_id_, store_id_, pool_.get(), reader_.get(),
@@ -118,6 +122,7 @@ absl::Status Store::Maintain(Deadline deadline, bool partitions) {
                                   options_.daemon.expire_ms, deadline);
   if (!others.ok()) return others.status();
   listener_->SetOtherDaemons(*others);
+  if (absl::Status sampled = sampler_.Sample(**connection, deadline); !sampled.ok()) return sampled;
   if (!partitions) return absl::OkStatus();
   auto head = tables::ReadHead(**connection, deadline);
   if (!head.ok()) return head.status();

@@ -10,11 +10,14 @@
 #include <string_view>
 
 #include "server/core/ids.h"
+#include "server/engine/dead_letters.h"
 #include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
 #include "server/engine/listener.h"
 #include "server/engine/options.h"
 #include "server/engine/partition_planner.h"
+#include "server/engine/projection_sampler.h"
+#include "server/engine/projections.h"
 #include "server/engine/reader.h"
 #include "server/engine/writer.h"
 #include "server/pg/pool.h"
@@ -40,6 +43,8 @@ class Store {
   [[nodiscard]] Reader& reader() { return *reader_; }
   [[nodiscard]] Hub& hub() { return *hub_; }
   [[nodiscard]] Groups& groups() { return *groups_; }
+  [[nodiscard]] Projections& projections() { return *projections_; }
+  [[nodiscard]] DeadLetters& dead_letters() { return *dead_letters_; }
   [[nodiscard]] pg::Pool& pool() { return *pool_; }
   [[nodiscard]] const StoreOptions& options() const { return options_; }
   // The store's identity, a UUID that survives restarts.
@@ -47,9 +52,9 @@ class Store {
   // Whether the database answers, for health: the lane and the listener are connected.
   [[nodiscard]] bool available() const;
 
-  // One round of upkeep on a pooled connection: this daemon's heartbeat and, if asked for,
-  // partitions ahead. The housekeeper calls it from its own thread, every few seconds and when it
-  // is wanted.
+  // One round of upkeep on a pooled connection: this daemon's heartbeat, now and then the figures
+  // of projections, and, if asked for, partitions ahead. The housekeeper calls it from its own
+  // thread, every few seconds and when it is wanted.
   [[nodiscard]] absl::Status Maintain(Deadline deadline, bool partitions);
   // `wake` is called from the lane's or the listener's thread when Maintain should run soon. It
   // must not block.
@@ -68,11 +73,14 @@ class Store {
   telemetry::Metrics* const metrics_;
   std::string store_id_;
   PartitionPlanner partitions_;  // used by Open, then by Maintain only
+  ProjectionSampler sampler_;    // used by Maintain only
   Mutex mutex_;
   std::function<void()> wake_ ABSL_GUARDED_BY(mutex_);
   // In the order of dependence: each uses only those above it.
   std::unique_ptr<pg::Pool> pool_;
   std::unique_ptr<Reader> reader_;
+  std::unique_ptr<Projections> projections_;
+  std::unique_ptr<DeadLetters> dead_letters_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<Groups> groups_;
   std::unique_ptr<Listener> listener_;

@@ -191,6 +191,19 @@ std::function<void()> Subscription::StartWork() {
       });
     };
   }
+  if (const auto* checkpoint = std::get_if<SubscriptionQuery::FromCheckpoint>(&query_.start)) {
+    return [self, reader, deadline, projection = checkpoint->projection] {
+      reader->FindCheckpoint(projection, deadline, [self](auto found) {
+        if (!found.ok()) return self->OnStarted(found.status(), 0);
+        if (found->position + 1 < found->head.first_position) {
+          return self->OnStarted(Archived(found->head.first_position,
+                                          "the store's history after this checkpoint was archived"),
+                                 0);
+        }
+        self->OnStarted(found->head, found->position);
+      });
+    };
+  }
   const bool from_end = std::holds_alternative<SubscriptionQuery::FromEnd>(query_.start);
   return [self, reader, deadline, from_end] {
     reader->CheckStart(0, 0, /*check_archive=*/!from_end, deadline, [self, from_end](auto head) {

@@ -44,7 +44,10 @@ struct SubscriptionQuery {
   struct FromTime {
     std::int64_t created_at_micros = 0;  // inclusive
   };
-  std::variant<FromBeginning, FromEnd, AfterPosition, FromTime> start;
+  struct FromCheckpoint {
+    std::string projection;
+  };
+  std::variant<FromBeginning, FromEnd, AfterPosition, FromTime, FromCheckpoint> start;
   std::shared_ptr<const EventFilter> filter;  // null: everything
   std::optional<v1::StreamId> stream;         // only this stream
   std::int64_t batch_events_max = 500;

@@ -36,10 +36,16 @@ std::vector<Key> LimitKeys() {
       IntegerKey("limits.filter_regex_bytes_max",
                  EVENTSTORE_FIELD(store.limits.filter_regex_bytes_max), {1, 64 << 10},
                  "Most bytes of a filter's regular expression."),
+      IntegerKey("limits.error_message_bytes_max",
+                 EVENTSTORE_FIELD(store.limits.error_message_bytes_max), {256, 1 << 20},
+                 "Most bytes of a dead letter's error message, and of the note that resolves it."),
+      IntegerKey("limits.error_stacktrace_bytes_max",
+                 EVENTSTORE_FIELD(store.limits.error_stacktrace_bytes_max), {256, 1 << 20},
+                 "Most bytes of a dead letter's stack trace."),
       IntegerKey("limits.batch_events_max", EVENTSTORE_FIELD(store.limits.batch_events_max),
                  {1, 10'000}, "Most events in one message to a reader or subscriber."),
       IntegerKey("limits.page_size_max", EVENTSTORE_FIELD(store.limits.page_size_max), {1, 10'000},
-                 "Most streams in one page of ListStreams."),
+                 "Most entries in one page of a list."),
   };
 }
 

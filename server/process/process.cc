@@ -17,9 +17,8 @@
 #include "server/process/housekeeper.h"
 #include "server/process/migrate_command.h"
 #include "server/process/store_registry.h"
-#include "server/rpc/consumer_group_service.h"
-#include "server/rpc/event_store_service.h"
 #include "server/rpc/server.h"
+#include "server/rpc/services.h"
 #include "server/telemetry/http_server.h"
 #include "server/telemetry/logging.h"
 #include "server/telemetry/metrics.h"
@@ -154,10 +153,9 @@ int Serve(const Config& config) {
                                              telemetry::MessageOf(status));
                             ending.Fail();
                           }});
-  rpc::EventStoreService service(&registry, store_options.limits, RpcOptionsOf(config), &metrics);
-  rpc::ConsumerGroupService groups(rpc::BackendsOf(&registry), store_options.limits,
-                                   RpcOptionsOf(config), &metrics);
-  auto server = rpc::RpcServer::Start(ServerOptionsOf(config), &service, {&groups});
+  rpc::Services services(rpc::BackendsOf(&registry), store_options.limits, RpcOptionsOf(config),
+                         &metrics);
+  auto server = rpc::RpcServer::Start(ServerOptionsOf(config), &services);
   if (!server.ok()) return Complain(server.status());
   Housekeeper housekeeper(store_options, &registry, embedded->get(),
                           [&server](bool serving) { (*server)->SetServing(serving); });
@@ -171,8 +169,7 @@ int Serve(const Config& config) {
   spdlog::info("shutting down: draining for at most {} ms", config.server.drain_timeout_ms.count());
   housekeeper.Stop();
   (*server)->SetServing(false);
-  service.BeginDrain();
-  groups.BeginDrain();
+  services.BeginDrain();
   registry.Drain(deadline);
   // What is still there is not ours to finish: health watches, and clients that do not read.
   (*server)->Shutdown(std::min(deadline, Clock::now() + kLastCalls));

@@ -61,6 +61,8 @@ class StoreBackend final : public Backend {
   }
   const std::string& store_id() const override { return store_->store_id(); }
   engine::Groups& groups() override { return store_->groups(); }
+  engine::Projections& projections() override { return store_->projections(); }
+  engine::DeadLetters& dead_letters() override { return store_->dead_letters(); }
 
  private:
   const std::shared_ptr<engine::Store> store_;

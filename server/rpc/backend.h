@@ -10,8 +10,10 @@
 #include <string_view>
 
 #include "server/core/validation.h"
+#include "server/engine/dead_letters.h"
 #include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
+#include "server/engine/projections.h"
 #include "server/engine/reader.h"
 #include "server/engine/store.h"
 #include "server/engine/writer.h"
@@ -51,6 +53,9 @@ class Backend {
   [[nodiscard]] virtual const std::string& store_id() const = 0;
   // What the consumer group service works on; as long-lived as this object.
   [[nodiscard]] virtual engine::Groups& groups() = 0;
+  // What the other services work on; as long-lived as this object.
+  [[nodiscard]] virtual engine::Projections& projections() = 0;
+  [[nodiscard]] virtual engine::DeadLetters& dead_letters() = 0;
 };
 
 // Finds the backend of a tenant (normalized, may be empty). Errors: STORE_UNAVAILABLE.

@@ -126,10 +126,6 @@ EventStoreService::Methods::Methods(telemetry::Metrics* metrics)
       get_event(MakeMethod("GetEvent", metrics)),
       get_head(MakeMethod("GetHead", metrics)) {}
 
-EventStoreService::EventStoreService(engine::StoreDirectory* directory, const Limits& limits,
-                                     const RpcOptions& options, telemetry::Metrics* metrics)
-    : EventStoreService(BackendsOf(directory), limits, options, metrics) {}
-
 EventStoreService::EventStoreService(FindBackend find_backend, const Limits& limits,
                                      const RpcOptions& options, telemetry::Metrics* metrics)
     : environment_{std::move(find_backend), limits, options, {}}, methods_(metrics) {

@@ -36,10 +36,7 @@ using RawEventStoreService = v1::EventStoreService::WithRawCallbackMethod_Append
 // threads (Store::Drain) before the last reference to them is given up.
 class EventStoreService final : public RawEventStoreService {
  public:
-  // `directory` and `metrics` must outlive this object.
-  EventStoreService(engine::StoreDirectory* directory, const Limits& limits,
-                    const RpcOptions& options, telemetry::Metrics* metrics);
-  // With other backends than stores, for tests.
+  // `metrics` must outlive this object.
   EventStoreService(FindBackend find_backend, const Limits& limits, const RpcOptions& options,
                     telemetry::Metrics* metrics);
 

@@ -18,8 +18,6 @@
 namespace eventstore::rpc {
 namespace {
 
-constexpr char kServiceName[] = "eventstore.v1.EventStoreService";
-
 // Reflection is the only service of the blocking kind; each of its calls holds a thread.
 constexpr int kReflectionThreadsMax = 16;
 
@@ -75,9 +73,8 @@ void SetKeepalive(const ServerOptions& options, grpc::ServerBuilder* builder) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
-    const ServerOptions& options, EventStoreService* service,
-    const std::vector<grpc::Service*>& more) {
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const ServerOptions& options,
+                                                            Services* services) {
   SetUpGrpc();
   grpc::ServerBuilder builder;
   SetLimits(options, &builder);
@@ -86,15 +83,18 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   int port = 0;
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(service);
-  for (grpc::Service* const other : more) builder.RegisterService(other);
+  std::vector<std::string> names = {""};
+  for (const Services::Entry& entry : services->entries()) {
+    builder.RegisterService(entry.service);
+    names.push_back(entry.name);
+  }
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
     return absl::UnavailableError(absl::StrCat(
         "cannot listen on ", options.listen,
         " for gRPC; is another daemon using this address, or is it none of this machine's?"));
   }
-  std::unique_ptr<RpcServer> result(new RpcServer(std::move(server), port));
+  std::unique_ptr<RpcServer> result(new RpcServer(std::move(server), port, std::move(names)));
   result->SetServing(false);
   return result;
 }
@@ -104,8 +104,7 @@ RpcServer::~RpcServer() { Shutdown(Deadline::min()); }
 void RpcServer::SetServing(bool serving) {
   grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
   if (health == nullptr) return;
-  health->SetServingStatus("", serving);
-  health->SetServingStatus(kServiceName, serving);
+  for (const std::string& name : names_) health->SetServingStatus(name, serving);
 }
 
 void RpcServer::Shutdown(Deadline deadline) {

@@ -6,23 +6,23 @@
 #include <grpcpp/server.h>
 
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "server/core/mutex.h"
-#include "server/rpc/event_store_service.h"
 #include "server/rpc/options.h"
+#include "server/rpc/services.h"
 
 namespace eventstore::rpc {
 
 // Serves from Start to Shutdown on threads of gRPC. Any thread may call it.
 class RpcServer {
  public:
-  // `service`, and the services in `more`, must outlive the result. Not serving for health checks
-  // yet. Errors: UNAVAILABLE that names the address where it cannot listen there. Call it from one
-  // thread at a time.
+  // `services` must outlive the result. Not serving for health checks yet. Errors: UNAVAILABLE that
+  // names the address where it cannot listen there. Call it from one thread at a time.
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<RpcServer>> Start(
-      const ServerOptions& options, EventStoreService* service,
-      const std::vector<grpc::Service*>& more = {});
+      const ServerOptions& options, Services* services);
   // Shuts down at once.
   ~RpcServer();
   RpcServer(const RpcServer&) = delete;
@@ -31,19 +31,20 @@ class RpcServer {
   // The port that it listens on.
   [[nodiscard]] int port() const { return port_; }
 
-  // What grpc.health.v1 answers for the server as a whole ("") and for the service.
+  // What grpc.health.v1 answers for the server as a whole ("") and for each service.
   void SetServing(bool serving);
 
   // Takes no new calls, waits until those that are there have ended, and cancels what is left at
-  // `deadline`. Ending streaming calls is up to EventStoreService::BeginDrain. Idempotent.
+  // `deadline`. Ending streaming calls is up to Services::BeginDrain. Idempotent.
   void Shutdown(Deadline deadline);
 
  private:
-  RpcServer(std::unique_ptr<grpc::Server> server, int port)
-      : server_(std::move(server)), port_(port) {}
+  RpcServer(std::unique_ptr<grpc::Server> server, int port, std::vector<std::string> names)
+      : server_(std::move(server)), port_(port), names_(std::move(names)) {}
 
   const std::unique_ptr<grpc::Server> server_;
   const int port_;
+  const std::vector<std::string> names_;  // of the services, for health
 };
 
 }  // namespace eventstore::rpc

@@ -27,6 +27,9 @@ absl::StatusOr<engine::SubscriptionQuery> ToQuery(v1::SubscribeRequest request,
       if (ToUnixMicros(request.from_timestamp(), &from.created_at_micros)) query.start = from;
       break;
     }
+    case v1::SubscribeRequest::kCheckpoint:
+      query.start = Query::FromCheckpoint{request.checkpoint()};
+      break;
     default:
       query.start = Query::FromBeginning{};
       break;

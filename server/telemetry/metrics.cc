@@ -49,6 +49,11 @@ class Maker {
     prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Remove(gauge);
   }
 
+  LabelledGauges Gauges(const char* name, const char* help, std::vector<std::string> names) {
+    return {&prometheus::BuildGauge().Name(name).Help(help).Register(*registry_), labels_,
+            std::move(names)};
+  }
+
   prometheus::Counter* Counter(const char* name, const char* help, const Labels& more = {}) {
     return &prometheus::BuildCounter().Name(name).Help(help).Register(*registry_).Add(With(more));
   }
@@ -93,6 +98,25 @@ prometheus::MetricFamily GaugeNow(const char* name, const char* help, double val
 }
 
 }  // namespace
+
+void LabelledGauges::Replace(std::vector<Value> values) {
+  std::map<std::vector<std::string>, prometheus::Gauge*> kept;
+  for (Value& value : values) {
+    prometheus::Gauge* gauge = nullptr;
+    if (const auto known = gauges_.find(value.labels); known != gauges_.end()) {
+      gauge = known->second;
+      gauges_.erase(known);
+    } else {
+      Labels labels = fixed_;
+      for (std::size_t i = 0; i < names_.size(); ++i) labels[names_[i]] = value.labels[i];
+      gauge = &family_->Add(labels);
+    }
+    gauge->Set(value.value);
+    kept.emplace(std::move(value.labels), gauge);
+  }
+  for (const auto& [labels, gauge] : gauges_) family_->Remove(gauge);
+  gauges_ = std::move(kept);
+}
 
 Metrics::Metrics(std::string_view version) : registry_(std::make_shared<prometheus::Registry>()) {
   Maker make(registry_.get(), {});
@@ -211,6 +235,21 @@ ReadMetrics Metrics::Read(const std::string& store) {
   read.listener_reconnects = make.Counter("eventstore_listener_reconnects_total",
                                           "Times that the listener had to connect again.");
   return read;
+}
+
+ProjectionMetrics Metrics::Projections(const std::string& store) {
+  Maker make(registry_.get(), {{"store", store}});
+  return {make.Gauge("eventstore_projection_checkpoints", "Projections that have a checkpoint."),
+          make.Gauges("eventstore_projection_position", "Where a projection's checkpoint is.",
+                      {"projection"}),
+          make.Gauges("eventstore_projection_lag_positions",
+                      "Positions from a projection's oldest unprocessed event to the head.",
+                      {"projection"}),
+          make.Gauges("eventstore_projection_lag_seconds",
+                      "Age of a projection's oldest unprocessed event.", {"projection"}),
+          make.Gauges("eventstore_dead_letters",
+                      "Dead letters that are not resolved, by projection and status.",
+                      {"projection", "status"})};
 }
 
 RpcMetrics Metrics::Rpc(const std::string& method) {

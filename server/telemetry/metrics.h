@@ -7,14 +7,17 @@
 #define EVENTSTORE_SERVER_TELEMETRY_METRICS_H_
 
 #include <prometheus/counter.h>
+#include <prometheus/family.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
 #include <array>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace eventstore::telemetry {
 
@@ -105,6 +108,37 @@ struct GroupLaneMetrics {
   prometheus::Gauge* stopped;                 // eventstore_group_lane_stopped
 };
 
+// Gauges of one name whose label values come and go. One thread.
+class LabelledGauges {
+ public:
+  struct Value {
+    std::vector<std::string> labels;  // in the order of the names
+    double value = 0;
+  };
+  // `fixed` are labels that all of them have.
+  LabelledGauges(prometheus::Family<prometheus::Gauge>* family,
+                 std::map<std::string, std::string> fixed, std::vector<std::string> names)
+      : family_(family), fixed_(std::move(fixed)), names_(std::move(names)) {}
+  // From now on there are these and no others.
+  void Replace(std::vector<Value> values);
+
+ private:
+  prometheus::Family<prometheus::Gauge>* family_;
+  std::map<std::string, std::string> fixed_;
+  std::vector<std::string> names_;
+  std::map<std::vector<std::string>, prometheus::Gauge*> gauges_;
+};
+
+// Projections and what they set aside (label `store`). Sampled: see engine/projection_sampler.h for
+// how many and how often.
+struct ProjectionMetrics {
+  prometheus::Gauge* checkpoints;  // eventstore_projection_checkpoints
+  LabelledGauges position;         // eventstore_projection_position{projection=}
+  LabelledGauges lag_positions;    // eventstore_projection_lag_positions{projection=}
+  LabelledGauges lag_seconds;      // eventstore_projection_lag_seconds{projection=}
+  LabelledGauges dead_letters;     // eventstore_dead_letters{projection=, status=}
+};
+
 // One RPC method (label `method`), by gRPC code.
 struct RpcMetrics {
   std::array<prometheus::Counter*, 17> requests_by_code;  // eventstore_rpc_requests_total{code=}
@@ -123,6 +157,7 @@ class Metrics {
   [[nodiscard]] PoolMetrics Pool(const std::string& store);
   [[nodiscard]] LaneMetrics Lane(const std::string& store);
   [[nodiscard]] ReadMetrics Read(const std::string& store);
+  [[nodiscard]] ProjectionMetrics Projections(const std::string& store);
   [[nodiscard]] RpcMetrics Rpc(const std::string& method);
   [[nodiscard]] GroupMetrics Group(const std::string& store, const std::string& group);
   [[nodiscard]] GroupLaneMetrics GroupLane(const std::string& store, const std::string& group,

@@ -16,6 +16,9 @@
 #include <sstream>
 #include <thread>
 
+#include "eventstore/v1/dead_letter_service.pb.h"
+
+#include "tests/support/daemon_events.h"
 #include "tests/support/daemon_groups.h"
 
 using namespace eventstore;
@@ -406,6 +409,18 @@ void SeeLimits(const Settings& changed) {
     refused(name, TryAppend(*daemon, request));
   };
   MustAppend(client, NewStream(), NewEvents(3));  // What keeps to the limits is taken.
+  const auto dead_letter = [&](const std::string& name, int message_bytes, int trace_bytes) {
+    v1::AddDeadLetterRequest request;
+    request.set_event_id("0190b2c4-0000-7000-8000-000000000001");
+    request.set_projection_name("p");
+    request.set_error_message(std::string(message_bytes, 'm'));
+    request.set_error_stacktrace(std::string(trace_bytes, 't'));
+    v1::AddDeadLetterResponse response;
+    refused(name,
+            client.Unary("/eventstore.v1.DeadLetterService/AddDeadLetter", request, &response));
+  };
+  dead_letter("error_message_bytes_max", 301, 400);
+  dead_letter("error_stacktrace_bytes_max", 300, 401);
   append("event_bytes_max",
          [](auto* r) { r->mutable_events(0)->set_payload("\"" + std::string(2100, 'x') + "\""); });
   append("request_events_max", [](auto* r) {
@@ -763,6 +778,8 @@ const std::vector<Row>& Rows() {
         {"limits.json_number_digits_max", "20"},
         {"limits.filter_values_max", "1"},
         {"limits.filter_regex_bytes_max", "4"},
+        {"limits.error_message_bytes_max", "300"},
+        {"limits.error_stacktrace_bytes_max", "400"},
         {"limits.batch_events_max", "5"},
         {"limits.page_size_max", "2"}},
        SeeLimits},

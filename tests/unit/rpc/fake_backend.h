@@ -22,8 +22,8 @@
 
 #include "server/core/errors.h"
 #include "server/core/mutex.h"
-#include "server/rpc/event_store_service.h"
 #include "server/rpc/server.h"
+#include "server/rpc/services.h"
 #include "server/telemetry/metrics.h"
 
 namespace eventstore::rpc {
@@ -113,6 +113,35 @@ class FakeFeed final : public Feed {
   int taken_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
+// Answers what the test set, by type of request; unset, the store is away.
+#define EVENTSTORE_FAKE_METHOD(Name)                                                               \
+  std::function<absl::StatusOr<v1::Name##Response>(const v1::Name##Request&)> on_##Name;           \
+  void Name(v1::Name##Request request, Deadline, engine::Done<v1::Name##Response> done) override { \
+    if (!on_##Name) return done(StoreUnavailable("the database is away"));                         \
+    done(on_##Name(request));                                                                      \
+  }
+
+class FakeProjections final : public engine::Projections {
+ public:
+  EVENTSTORE_FAKE_METHOD(SaveCheckpoint)
+  EVENTSTORE_FAKE_METHOD(GetCheckpoint)
+  EVENTSTORE_FAKE_METHOD(ListCheckpoints)
+  EVENTSTORE_FAKE_METHOD(ResetCheckpoint)
+  EVENTSTORE_FAKE_METHOD(DeleteCheckpoint)
+};
+
+class FakeDeadLetters final : public engine::DeadLetters {
+ public:
+  EVENTSTORE_FAKE_METHOD(AddDeadLetter)
+  EVENTSTORE_FAKE_METHOD(ListDeadLetters)
+  EVENTSTORE_FAKE_METHOD(GetDeadLetter)
+  EVENTSTORE_FAKE_METHOD(RetryDeadLetters)
+  EVENTSTORE_FAKE_METHOD(ResolveDeadLetters)
+  EVENTSTORE_FAKE_METHOD(GetDeadLetterStats)
+  EVENTSTORE_FAKE_METHOD(PurgeDeadLetters)
+};
+#undef EVENTSTORE_FAKE_METHOD
+
 // Each method does what the test set; unset, the store is away.
 class FakeBackend final : public Backend {
  public:
@@ -164,11 +193,15 @@ class FakeBackend final : public Backend {
   }
   engine::Groups& groups() override { throw std::logic_error("there are no groups here"); }
   const std::string& store_id() const override { return store_id_; }
+  FakeProjections& projections() override { return projections_; }
+  FakeDeadLetters& dead_letters() override { return dead_letters_; }
 
  private:
   static absl::Status Away() { return StoreUnavailable("the database is away"); }
 
   const std::string store_id_ = "0190b2c4-0000-7000-8000-0000000000aa";
+  FakeProjections projections_;
+  FakeDeadLetters dead_letters_;
 };
 
 // Serves a FakeBackend on a port of its own.
@@ -176,14 +209,14 @@ class TestServer {
  public:
   explicit TestServer(const RpcOptions& options = {}, const Limits& limits = {},
                       const ServerOptions& server_options = DefaultServerOptions())
-      : service_(
+      : services_(
             [this](std::string_view tenant_id) -> absl::StatusOr<std::shared_ptr<Backend>> {
               if (!find_error.ok()) return find_error;
               last_tenant = std::string(tenant_id);
               return backend;
             },
             limits, options, &metrics) {
-    auto server = RpcServer::Start(server_options, &service_);
+    auto server = RpcServer::Start(server_options, &services_);
     REQUIRE(server.ok());
     server_ = *std::move(server);
     channel = grpc::CreateChannel("127.0.0.1:" + std::to_string(server_->port()),
@@ -197,7 +230,7 @@ class TestServer {
     return options;
   }
 
-  EventStoreService& service() { return service_; }
+  Services& service() { return services_; }
   RpcServer& server() { return *server_; }
   // A client whose transport takes only 64 KiB ahead of its reader: by default gRPC widens that by
   // what it measures, to several MiB on a busy machine.
@@ -222,7 +255,7 @@ class TestServer {
   std::unique_ptr<v1::EventStoreService::Stub> stub;
 
  private:
-  EventStoreService service_;
+  Services services_;
   std::unique_ptr<RpcServer> server_;
 };
 

@@ -35,7 +35,9 @@ HealthCheckResponse::ServingStatus CheckHealth(TestServer& server, const std::st
 
 TEST_CASE("Health follows the store, as a whole and by service") {
   TestServer server;
-  for (const char* service : {"", "eventstore.v1.EventStoreService"}) {
+  for (const char* service :
+       {"", "eventstore.v1.EventStoreService", "eventstore.v1.ProjectionService",
+        "eventstore.v1.DeadLetterService"}) {
     INFO(service);
     server.server().SetServing(false);
     CHECK(CheckHealth(server, service) == HealthCheckResponse::NOT_SERVING);
@@ -80,14 +82,14 @@ TEST_CASE("Reflection lists the service") {
 TEST_CASE("A second server on the same port is refused with the address") {
   TestServer first;
   telemetry::Metrics metrics{"test"};
-  EventStoreService service(
+  Services services(
       [](std::string_view) -> absl::StatusOr<std::shared_ptr<Backend>> {
         return StoreUnavailable("none");
       },
       Limits(), RpcOptions(), &metrics);
   ServerOptions options;
   options.listen = "127.0.0.1:" + std::to_string(first.server().port());
-  const auto second = RpcServer::Start(options, &service);
+  const auto second = RpcServer::Start(options, &services);
   REQUIRE_FALSE(second.ok());
   CHECK(telemetry::MessageOf(second.status()).find(options.listen) != std::string::npos);
 }

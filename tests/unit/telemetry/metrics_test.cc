@@ -28,6 +28,12 @@ std::string TextOfAll() {
   metrics.Lane("s").events->Increment();
   metrics.Read("s").events->Increment();
   metrics.Rpc("m").in_flight->Increment();
+  ProjectionMetrics projections = metrics.Projections("s");
+  for (LabelledGauges* gauges :
+       {&projections.position, &projections.lag_positions, &projections.lag_seconds}) {
+    gauges->Replace({{{"p"}, 1}});
+  }
+  projections.dead_letters.Replace({{{"p", "failed"}, 1}});
   return metrics.Text();
 }
 
@@ -63,6 +69,19 @@ TEST_CASE("StoresAndStatesHaveMetricsOfTheirOwn") {
   CHECK(Value(text, "eventstore_pool_checked_out{store=\"b\"}") == 5);
   CHECK(Value(text, "eventstore_subscribers{state=\"live\",store=\"a\"}") == 7);
   CHECK(Value(text, "eventstore_subscribers{state=\"catching_up\",store=\"a\"}") == 2);
+}
+
+TEST_CASE("ProjectionsThatAreGoneLeaveNoMetrics") {
+  Metrics metrics("1");
+  ProjectionMetrics projections = metrics.Projections("s");
+  projections.dead_letters.Replace({{{"a", "failed"}, 1}, {{"b", "failed"}, 2}});
+  projections.dead_letters.Replace({{{"b", "failed"}, 3}, {{"c", "retrying"}, 4}});
+  const std::string text = metrics.Text();
+  CHECK(Value(text, "eventstore_dead_letters{projection=\"b\",status=\"failed\",store=\"s\"}") ==
+        3);
+  CHECK(Value(text, "eventstore_dead_letters{projection=\"c\",status=\"retrying\",store=\"s\"}") ==
+        4);
+  CHECK(text.find("projection=\"a\"") == std::string::npos);
 }
 
 TEST_CASE("RpcsAreCountedByMethodAndTheNameOfTheCode") {
