@@ -180,10 +180,14 @@ void Groups::Request(Deadline deadline,
       },
       kRequestsMax);
   if (posted) return;
-  MutexLock lock(&mutex_);
-  done(stopped_ ? StoreUnavailable("the server is shutting down")
-                : Overloaded("requests for consumer groups", kRequestsMax,
-                             std::chrono::milliseconds(500), "too many requests wait"));
+  bool stopped = false;
+  {
+    MutexLock lock(&mutex_);
+    stopped = stopped_;
+  }
+  done(stopped ? StoreUnavailable("the server is shutting down")
+               : Overloaded("requests for consumer groups", kRequestsMax,
+                            std::chrono::milliseconds(500), "too many requests wait"));
 }
 
 void Groups::Create(v1::CreateConsumerGroupRequest request, Deadline deadline,
