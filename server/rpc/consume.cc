@@ -209,11 +209,14 @@ void ConsumeCall::OnDone() {
   if (member != nullptr) {
     SayFarewell(member.get(), context_->IsCancelled() ? Farewell::kBroke : Farewell::kLeft);
   }
+  // Given up in the opposite order: the member belongs to the backend's store.
   std::shared_ptr<ConsumeCall> self;
   std::shared_ptr<Backend> backend;
+  std::shared_ptr<engine::GroupMember> last;
   MutexLock lock(&mutex_);
   is_done_ = true;
   if (grace_alarm_.has_value()) grace_alarm_->Cancel();
+  last = std::move(membership_);
   backend = std::move(backend_);
   self = std::move(self_);
 }
