@@ -20,6 +20,8 @@ void AddReadCommands(CLI::App* app, Action* action);
 void AddSubscribeCommand(CLI::App* app, Action* action);
 // streams, head, info, event, health
 void AddInspectCommands(CLI::App* app, Action* action);
+// groups create, update, delete, get, list, watch, consume
+void AddGroupsCommand(CLI::App* app, Action* action);
 // checkpoints list|get|save|reset|delete|watch
 void AddCheckpointsCommand(CLI::App* app, Action* action);
 // dead-letters list|get|add|retry|resolve|stats|purge|watch

@@ -89,6 +89,16 @@ struct DaemonOptions {
   std::chrono::milliseconds expire_ms{15'000};
 };
 
+// Consumer groups. What belongs to one group is in its settings.
+struct GroupOptions {
+  // Most members of all groups at once; beyond it callers get OVERLOADED.
+  std::int64_t members_max = 1'000;
+  // About the most bytes of events that one lane keeps in memory until they are settled.
+  std::int64_t lane_bytes_max = 4 << 20;
+  // How often acks become durable: what may be delivered again after a crash.
+  std::chrono::milliseconds flush_interval_ms{100};
+};
+
 // Everything that a store needs to know.
 struct StoreOptions {
   // Name in metrics and logs.
@@ -101,6 +111,7 @@ struct StoreOptions {
   HubOptions hub;
   PartitionOptions partitions;
   DaemonOptions daemon;
+  GroupOptions groups;
 };
 
 }  // namespace eventstore::engine

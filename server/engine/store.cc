@@ -18,6 +18,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// How long giving the consumer groups' lanes back may take at a shutdown; others wait for the end
+// of their leases otherwise.
+constexpr std::chrono::milliseconds kGiveBackLanes{500};
+
 // How this process is named in the registry of daemons.
 std::string DaemonAddress() {
   char host[256] = "unknown";
@@ -74,6 +78,8 @@ void Store::Start(const tables::Head& head, std::int64_t partition_end) {
   dead_letters_ = std::make_unique<TableDeadLetters>(&reader_->workers());
   hub_ = std::make_unique<Hub>(options_.hub, reader_.get(), read_metrics);
   hub_->Rewind(head.epoch, head.position);
+  groups_ = std::make_unique<Groups>(options_, daemon_id_, store_id_, pool_.get(), reader_.get(),
+                                     hub_.get(), metrics_);
   listener_ = std::make_unique<Listener>(
       options_, daemon_id_, store_id_, read_metrics,
       Listener::Callbacks{
@@ -128,6 +134,7 @@ absl::Status Store::Maintain(Deadline deadline, bool partitions) {
 
 void Store::Drain(Deadline deadline) {
   if (writer_ != nullptr) {
+    groups_->Stop(std::max(deadline, Clock::now() + kGiveBackLanes));
     hub_->Stop();
     writer_->Drain(deadline);
     listener_->Stop();

@@ -11,6 +11,7 @@
 
 #include "server/core/ids.h"
 #include "server/engine/dead_letters.h"
+#include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
 #include "server/engine/listener.h"
 #include "server/engine/options.h"
@@ -24,8 +25,8 @@
 
 namespace eventstore::engine {
 
-// Owns a pool, a lane, a reader, a hub and a listener, and takes them down in order. Nothing in it
-// is a global: several stores live side by side. Thread-safe.
+// Owns a pool, a lane, a reader, a hub, consumer groups and a listener, and takes them down in
+// order. Nothing in it is a global: several stores live side by side. Thread-safe.
 class Store {
  public:
   // Opens a store whose schema is up to date (see Migrator): reads its identity, makes the first
@@ -41,6 +42,7 @@ class Store {
   [[nodiscard]] Writer& writer() { return *writer_; }
   [[nodiscard]] Reader& reader() { return *reader_; }
   [[nodiscard]] Hub& hub() { return *hub_; }
+  [[nodiscard]] Groups& groups() { return *groups_; }
   [[nodiscard]] Projections& projections() { return *projections_; }
   [[nodiscard]] DeadLetters& dead_letters() { return *dead_letters_; }
   [[nodiscard]] pg::Pool& pool() { return *pool_; }
@@ -80,6 +82,7 @@ class Store {
   std::unique_ptr<Projections> projections_;
   std::unique_ptr<DeadLetters> dead_letters_;
   std::unique_ptr<Hub> hub_;
+  std::unique_ptr<Groups> groups_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Writer> writer_;
 };

@@ -61,6 +61,7 @@ std::string SectionDoc(std::string_view section) {
       {"hub", "Live subscriptions."},
       {"partitions", "Partitions of the events table, which are created ahead of the writes."},
       {"daemon", "How daemons that share a store know of each other."},
+      {"groups", "Consumer groups. What belongs to one group is in its settings."},
   };
   for (const auto& [name, doc] : kDocs) {
     if (name == section) return std::string(doc);

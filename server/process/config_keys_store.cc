@@ -157,12 +157,28 @@ std::vector<Key> DaemonKeys() {
   };
 }
 
+std::vector<Key> GroupKeys() {
+  return {
+      IntegerKey("groups.members_max", EVENTSTORE_FIELD(store.groups.members_max), {1, 100'000},
+                 "Most members of all consumer groups on this daemon; the next one gets "
+                 "OVERLOADED."),
+      IntegerKey("groups.lane_bytes_max", EVENTSTORE_FIELD(store.groups.lane_bytes_max),
+                 {1 << 10, 1 << 30},
+                 "About the most bytes of events that one lane of a group keeps in memory until "
+                 "they are settled."),
+      IntegerKey("groups.flush_interval_ms", EVENTSTORE_FIELD(store.groups.flush_interval_ms),
+                 {10, 1'000},
+                 "How often acks become durable; what was acked since may come again after a "
+                 "crash."),
+  };
+}
+
 }  // namespace
 
 std::vector<Key> StoreKeys() {
   std::vector<Key> keys;
-  for (const std::vector<Key>& part :
-       {LimitKeys(), WriterKeys(), ReaderKeys(), HubKeys(), PartitionKeys(), DaemonKeys()}) {
+  for (const std::vector<Key>& part : {LimitKeys(), WriterKeys(), ReaderKeys(), HubKeys(),
+                                       PartitionKeys(), DaemonKeys(), GroupKeys()}) {
     keys.insert(keys.end(), part.begin(), part.end());
   }
   return keys;

@@ -60,6 +60,7 @@ class StoreBackend final : public Backend {
     return std::make_shared<StoreFeed>(*std::move(subscription));
   }
   const std::string& store_id() const override { return store_->store_id(); }
+  engine::Groups& groups() override { return store_->groups(); }
   engine::Projections& projections() override { return store_->projections(); }
   engine::DeadLetters& dead_letters() override { return store_->dead_letters(); }
 

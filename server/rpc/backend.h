@@ -11,6 +11,7 @@
 
 #include "server/core/validation.h"
 #include "server/engine/dead_letters.h"
+#include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
 #include "server/engine/projections.h"
 #include "server/engine/reader.h"
@@ -50,6 +51,8 @@ class Backend {
   [[nodiscard]] virtual absl::StatusOr<std::shared_ptr<Feed>> Subscribe(
       engine::SubscriptionQuery query, std::function<void(absl::Status)> on_dropped) = 0;
   [[nodiscard]] virtual const std::string& store_id() const = 0;
+  // What the consumer group service works on; as long-lived as this object.
+  [[nodiscard]] virtual engine::Groups& groups() = 0;
   // What the other services work on; as long-lived as this object.
   [[nodiscard]] virtual engine::Projections& projections() = 0;
   [[nodiscard]] virtual engine::DeadLetters& dead_letters() = 0;

@@ -9,6 +9,7 @@
 
 #include "server/core/limits.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/consumer_group_service.h"
 #include "server/rpc/dead_letter_service.h"
 #include "server/rpc/event_store_service.h"
 #include "server/rpc/options.h"
@@ -40,6 +41,7 @@ class Services {
   EventStoreService event_store_;
   ProjectionService projections_;
   DeadLetterService dead_letters_;
+  ConsumerGroupService groups_;
   const std::vector<Entry> entries_;
 };
 

@@ -86,6 +86,34 @@ struct ReadMetrics {
   prometheus::Counter* listener_reconnects;           // eventstore_listener_reconnects_total
 };
 
+// A consumer group that this daemon works for (labels `store`, `group`).
+struct GroupMetrics {
+  prometheus::Gauge* members;                 // eventstore_group_members: on this daemon
+  prometheus::Counter* delivered;             // eventstore_group_events_delivered_total
+  prometheus::Counter* redelivered;           // eventstore_group_events_redelivered_total
+  prometheus::Counter* acked;                 // eventstore_group_events_acked_total
+  prometheus::Counter* skipped;               // eventstore_group_events_skipped_total
+  prometheus::Counter* nacked;                // eventstore_group_events_nacked_total
+  prometheus::Counter* timeouts;              // eventstore_group_ack_timeouts_total
+  prometheus::Counter* ignored_acks;          // eventstore_group_ignored_acks_total
+  prometheus::Counter* parked;                // eventstore_group_events_parked_total
+  prometheus::Counter* dead_letters_retried;  // eventstore_group_dead_letters_retried_total
+  prometheus::Counter* rebalances;            // eventstore_group_lanes_claimed_total
+  prometheus::Counter* lanes_lost;            // eventstore_group_lanes_lost_total
+  prometheus::Counter* fell_behind;           // eventstore_group_lanes_fell_behind_total
+  prometheus::Counter* rewinds;               // eventstore_group_lanes_rewound_total
+};
+
+// A lane that this daemon owns (labels `store`, `group`, `lane`).
+struct GroupLaneMetrics {
+  prometheus::Gauge* lag_positions;           // eventstore_group_lag_positions
+  prometheus::Gauge* lag_seconds;             // eventstore_group_lag_seconds
+  prometheus::Gauge* in_flight;               // eventstore_group_in_flight_events
+  prometheus::Gauge* retrying;                // eventstore_group_retrying_events
+  prometheus::Gauge* oldest_unacked_seconds;  // eventstore_group_oldest_unacked_seconds
+  prometheus::Gauge* stopped;                 // eventstore_group_lane_stopped
+};
+
 // Gauges of one name whose label values come and go. One thread.
 class LabelledGauges {
  public:
@@ -137,6 +165,11 @@ class Metrics {
   [[nodiscard]] ReadMetrics Read(const std::string& store);
   [[nodiscard]] ProjectionMetrics Projections(const std::string& store);
   [[nodiscard]] RpcMetrics Rpc(const std::string& method);
+  [[nodiscard]] GroupMetrics Group(const std::string& store, const std::string& group);
+  [[nodiscard]] GroupLaneMetrics GroupLane(const std::string& store, const std::string& group,
+                                           int lane);
+  // A lane that this daemon does not own any more: another one shows it now.
+  void Remove(const GroupLaneMetrics& lane);
 
   // The exposition text of all metrics.
   [[nodiscard]] std::string Text() const;

@@ -19,6 +19,7 @@
 #include "eventstore/v1/dead_letter_service.pb.h"
 
 #include "tests/support/daemon_events.h"
+#include "tests/support/daemon_groups.h"
 
 using namespace eventstore;
 using namespace eventstore::testing;
@@ -697,6 +698,43 @@ void SeeHeartbeat(const Settings& changed) {
   CHECK(Eventually([&] { return one->Log().rfind(alone) != before; }, seconds(10)));
 }
 
+// One stream, so one lane: with room for one event only the first comes before its ack is durable.
+void SeeGroups(const Settings& changed) {
+  auto daemon = StartWith(changed);
+  CreateGroup(daemon->client(), "g");
+  const std::vector<v1::NewEvent> big = {NewEvent("Big", "\"" + std::string(1'500, 'x') + "\""),
+                                         NewEvent("Big")};
+  MustAppend(daemon->client(), NewStream(), big);
+  Consumer consumer(daemon->client(), "g");
+  auto events = consumer.NextEvents(2, milliseconds(1'500));
+  REQUIRE(events.size() == 1);
+  consumer.Ack(events);
+  CHECK(consumer.NextEvents(1).size() == 1);
+  // The second member is one too many.
+  Consumer refused(daemon->client(), "g");
+  CHECK_FALSE(refused.Next().has_value());
+  const CallStatus status = refused.call().Finish();
+  CHECK(status.reason() == v1::ERROR_REASON_OVERLOADED);
+  CHECK(status.info().limit_name() == "groups.members_max");
+}
+
+// An ack right after a flush waits for the next one.
+void SeeGroupFlush(const Settings& changed) {
+  auto daemon = StartWith(changed);
+  CreateGroup(daemon->client(), "g");
+  Consumer consumer(daemon->client(), "g");
+  REQUIRE(consumer.WaitForLanes(16));
+  steady_clock::duration longest{0};
+  for (int i = 0; i < 6; ++i) {
+    MustAppend(daemon->client(), NewStream(), NewEvents(1));
+    const auto started = steady_clock::now();
+    consumer.Ack(consumer.NextEvents(1));
+    CHECK(Eventually([&] { return GetGroup(daemon->client(), "g").lag_positions() == 0; }));
+    longest = std::max(longest, steady_clock::now() - started);
+  }
+  CHECK(longest > milliseconds(300));
+}
+
 const std::vector<Row>& Rows() {
   static const std::vector<Row> rows = {
       {"addresses", {{"listen", ""}, {"metrics_listen", ""}}, SeeAddresses},
@@ -787,6 +825,8 @@ const std::vector<Row>& Rows() {
        SeePartitions},
       {"partition lock", {{"partitions.lock_timeout_ms", "30000"}}, SeePartitionLockTimeout},
       {"heartbeat", {{"daemon.heartbeat_ms", "100"}, {"daemon.expire_ms", "600"}}, SeeHeartbeat},
+      {"groups", {{"groups.members_max", "1"}, {"groups.lane_bytes_max", "1024"}}, SeeGroups},
+      {"group flush", {{"groups.flush_interval_ms", "1000"}}, SeeGroupFlush},
   };
   return rows;
 }

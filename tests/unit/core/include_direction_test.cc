@@ -151,8 +151,13 @@ std::set<std::string> BuiltFolders() {
   std::set<std::string> folders;
   const std::string server = ReadText(root / "server" / "CMakeLists.txt");
   static const std::regex kRoom("eventstore_room\\(([a-z]+) ");
+  static const std::regex kPart("\\{room\\}/([a-z]+)/\\*\\.cc");  // of a room, if it has it
   for (std::sregex_iterator it(server.begin(), server.end(), kRoom), end; it != end; ++it) {
-    folders.insert("server/" + (*it)[1].str());
+    const std::string folder = "server/" + (*it)[1].str();
+    folders.insert(folder);
+    for (std::sregex_iterator part(server.begin(), server.end(), kPart); part != end; ++part) {
+      folders.insert(folder + "/" + (*part)[1].str());
+    }
   }
   const std::string client = ReadText(root / "client" / "CMakeLists.txt");
   static const std::regex kGlob("CMAKE_CURRENT_SOURCE_DIR\\}/([a-z/]+)/\\*\\.cc");

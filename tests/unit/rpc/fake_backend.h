@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -190,6 +191,7 @@ class FakeBackend final : public Backend {
       engine::SubscriptionQuery query, std::function<void(absl::Status)> on_dropped) override {
     return subscribe(std::move(query), std::move(on_dropped));
   }
+  engine::Groups& groups() override { throw std::logic_error("there are no groups here"); }
   const std::string& store_id() const override { return store_id_; }
   FakeProjections& projections() override { return projections_; }
   FakeDeadLetters& dead_letters() override { return dead_letters_; }

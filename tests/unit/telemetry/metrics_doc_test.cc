@@ -16,6 +16,8 @@ TEST_CASE("Every metric is in docs/metrics.md") {
   (void)metrics.Lane("s");
   (void)metrics.Read("s");
   (void)metrics.Rpc("m");
+  (void)metrics.Group("s", "g");
+  (void)metrics.GroupLane("s", "g", 0);
   ProjectionMetrics projections = metrics.Projections("s");
   for (LabelledGauges* gauges :
        {&projections.position, &projections.lag_positions, &projections.lag_seconds}) {
