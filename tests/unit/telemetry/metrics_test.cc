@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/telemetry/all_metrics.h"
+
 namespace eventstore::telemetry {
 namespace {
 
@@ -19,22 +21,6 @@ double Value(const std::string& text, const std::string& name_and_labels) {
   CAPTURE(name_and_labels);
   REQUIRE(at != std::string::npos);
   return std::stod(text.substr(at + name_and_labels.size()));
-}
-
-// The text with every metric in it.
-std::string TextOfAll() {
-  Metrics metrics("1");
-  metrics.Pool("s").size->Set(1);
-  metrics.Lane("s").events->Increment();
-  metrics.Read("s").events->Increment();
-  metrics.Rpc("m").in_flight->Increment();
-  ProjectionMetrics projections = metrics.Projections("s");
-  for (LabelledGauges* gauges :
-       {&projections.position, &projections.lag_positions, &projections.lag_seconds}) {
-    gauges->Replace({{{"p"}, 1}});
-  }
-  projections.dead_letters.Replace({{{"p", "failed"}, 1}});
-  return metrics.Text();
 }
 
 TEST_CASE("TheBuildTheStartAndTheMemoryAreTold") {
