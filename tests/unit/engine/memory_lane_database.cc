@@ -84,7 +84,7 @@ void MemoryLaneDatabase::FailOver(int lost_commits) {
 void MemoryLaneDatabase::Rewind(int lost_commits) {
   Undo(lost_commits);
   const tables::Head& head = tables_->head();
-  if (head.epoch == known_.epoch && head.position < known_.position) {
+  if (head.epoch == known_.epoch && head.position < LanePosition()) {
     rewound_unnoticed_ = true;  // the lane can tell, and has to
   }
 }
@@ -196,7 +196,7 @@ absl::StatusOr<LaneDatabase::Opened> MemoryLaneDatabase::Open(std::int64_t known
 }
 
 void MemoryLaneDatabase::RaiseEpochAtNextOpen() {
-  if (locked_.position >= std::max(known_.position, ever_told_position_)) {
+  if (locked_.position >= LanePosition()) {
     Complain("the lane took a history for a rewound one");
   }
   raise_epoch_ = true;
@@ -237,7 +237,7 @@ absl::StatusOr<LaneDatabase::LockedState> MemoryLaneDatabase::LockAndLookUp(
   }
   for (const tables::StreamName& name : names) state.streams.push_back(LookUp(name));
   locked_ = state.head;
-  must_raise_epoch_ = locked_.epoch == known_.epoch && locked_.position < known_.position;
+  must_raise_epoch_ = locked_.epoch == known_.epoch && locked_.position < LanePosition();
   if (locked_.epoch != known_.epoch) GoBy(locked_);
   return state;
 }

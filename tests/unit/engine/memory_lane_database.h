@@ -123,6 +123,11 @@ class MemoryLaneDatabase : public LaneDatabase {
     known_ = head;
     ever_told_position_ = told_position_;
   }
+  // How far the lane knows the log: a commit in doubt that turned out to have happened is told
+  // before the lane goes by anything else.
+  [[nodiscard]] std::int64_t LanePosition() const {
+    return std::max(known_.position, ever_told_position_);
+  }
   void CheckTime(std::int64_t created_at_micros);
   absl::Status CheckStreams(const BatchWrite& write);
   absl::Status CheckEvents(const BatchWrite& write, bool locked);
