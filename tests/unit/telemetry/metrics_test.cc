@@ -28,6 +28,8 @@ std::string TextOfAll() {
   metrics.Lane("s").events->Increment();
   metrics.Read("s").events->Increment();
   metrics.Rpc("m").in_flight->Increment();
+  (void)metrics.Group("s", "g");
+  (void)metrics.GroupLane("s", "g", 0);
   ProjectionMetrics projections = metrics.Projections("s");
   for (LabelledGauges* gauges :
        {&projections.position, &projections.lag_positions, &projections.lag_seconds}) {
