@@ -134,7 +134,7 @@ absl::Status Store::Maintain(Deadline deadline, bool partitions) {
 
 void Store::Drain(Deadline deadline) {
   if (writer_ != nullptr) {
-    groups_->Stop(std::max(deadline, Clock::now() + kGiveBackLanes));
+    groups_->Stop(Clock::now() + kGiveBackLanes);
     hub_->Stop();
     writer_->Drain(deadline);
     listener_->Stop();
