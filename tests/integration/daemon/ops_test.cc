@@ -91,7 +91,10 @@ TEST_CASE("EveryMetricIsThereWithASensibleValue") {
     names.insert(it->str());
   }
   CHECK(names.size() > 50);
+  // What is told of each group or projection is there once there is one; see their tests.
+  const std::regex of_readers("eventstore_(group|projection|dead_letters).*");
   for (const std::string& name : names) {
+    if (std::regex_match(name, of_readers)) continue;
     INFO(name << " is not there");
     CHECK(Has(exposition, "# TYPE " + name + " "));
   }
