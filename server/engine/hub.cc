@@ -99,7 +99,8 @@ bool Hub::Park(const Subscription& subscription, std::int64_t epoch, std::int64_
   MutexLock wake_lock(&wake_mutex_);
   {
     MutexLock lock(&mutex_);
-    if (ring_.epoch() != epoch || ring_.end_position() != position) return false;
+    // One that read another daemon's commits from the tables may be ahead of the ring.
+    if (ring_.epoch() != epoch || ring_.end_position() > position) return false;
   }
   index_.Park(subscription.number_, &subscription.wake_keys_, due);
   return true;
@@ -112,7 +113,7 @@ std::int64_t Hub::Unpark(const Subscription& subscription, std::int64_t position
     MutexLock lock(&mutex_);
     end = ring_.end_position();
   }
-  return index_.Unpark(subscription.number_, end).value_or(position);
+  return std::max(position, index_.Unpark(subscription.number_, end).value_or(position));
 }
 
 void Hub::Publish(CommittedBatch batch) {

@@ -402,5 +402,31 @@ TEST_CASE("A lost listener connection is made anew and nothing is missed", "[hub
   CHECK(two.Metric("eventstore_listener_reconnects_total") >= 1);
 }
 
+TEST_CASE("A subscriber that is ahead of the ring waits for it, and sees each event once",
+          "[hub][daemons]") {
+  const std::string conninfo = CreateStoreDatabase();
+  StoreOptions options = SmallOptions(conninfo);
+  options.hub.poll_interval_ms = std::chrono::minutes(10);
+  TestStore store(options);
+  // Another daemon's commits, of which this one hears nothing: they are in the tables alone.
+  const auto sql = Connect(conninfo, "public");
+  Run(*sql,
+      "BEGIN; INSERT INTO streams (stream_key, aggregate_type, aggregate_id, version,"
+      " first_position, last_position, created_at, updated_at)"
+      " VALUES (1000, 'Order', 'theirs', 5, 1, 5, now(), now());"
+      "INSERT INTO events (global_position, event_id, stream_key, aggregate_id, aggregate_type,"
+      " event_type, version, timestamp, payload, created_at, size_bytes)"
+      " SELECT p, gen_random_uuid(), 1000, 'theirs', 'Order', 'Placed', p, now(), '{}', now(), 100"
+      " FROM generate_series(1, 5) p;"
+      "INSERT INTO event_ids SELECT event_id, global_position, stream_key, version, created_at"
+      " FROM events; UPDATE log_head SET last_position = 5, last_created_at = now(); COMMIT");
+  Follower follower(*store);
+  REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
+  CHECK(Positions(follower.Events()) == Numbers(1, 5));
+  Fill(*store, Stream("ours"), 2, 2);
+  REQUIRE(follower.AwaitEvents(7));
+  CHECK(Positions(follower.Events()) == Numbers(1, 7));
+}
+
 }  // namespace
 }  // namespace eventstore::engine
