@@ -423,6 +423,8 @@ TEST_CASE("A subscriber that is ahead of the ring waits for it, and sees each ev
   Follower follower(*store);
   REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
   CHECK(Positions(follower.Events()) == Numbers(1, 5));
+  // The hub's thread goes on looking after everybody meanwhile.
+  REQUIRE(Eventually([&] { return store.Metric("eventstore_subscribers") == 1; }));
   Fill(*store, Stream("ours"), 2, 2);
   REQUIRE(follower.AwaitEvents(7));
   CHECK(Positions(follower.Events()) == Numbers(1, 7));
