@@ -63,9 +63,8 @@ TEST_CASE("An event that is set aside brings its type, data and place along", "[
   v1::AppendEventsRequest request = Request(Stream("s"), Any(), NewIds(2));
   request.mutable_events(0)->set_payload(R"({"total": 12})");
   request.mutable_events(1)->set_payload(
-      std::string("\0\xff raw bytes that fill several lines "
-                  "of base64 when they are encoded so",
-                  73));
+      std::string("\0\xff", 2) +
+      " raw bytes that fill several lines of base64 when they are encoded so");
   request.mutable_events(1)->set_content_type("application/octet-stream");
   REQUIRE(Append(*queue.store, request).ok());
   const std::string json = request.events(0).event_id();
