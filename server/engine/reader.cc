@@ -55,7 +55,7 @@ absl::StatusOr<AllPage> ReadWindow(const ReaderOptions& options, const AllPageQu
     window.high = *from;
     window.low = std::max<std::int64_t>(1, window.high - span + 1);
   } else {
-    window.low = query.after_position + 1;
+    window.low = std::min(query.after_position, INT64_MAX - 1) + 1;
     window.high = query.after_position > INT64_MAX - span ? INT64_MAX : query.after_position + span;
     if (query.end_position > 0) window.high = std::min(window.high, query.end_position);
   }
@@ -199,7 +199,7 @@ absl::StatusOr<AllPage> FollowStream(const ReaderOptions& options, const FollowS
   absl::Status checked =
       tables::CheckPosition(connection, rows->head, query.after_position, query.epoch, deadline);
   if (!checked.ok()) return checked;
-  if (query.after_position + 1 < rows->head.first_position) {
+  if (query.after_position < rows->head.first_position - 1) {
     return Archived(rows->head.first_position,
                     "the store's history before this position was archived");
   }
@@ -302,7 +302,7 @@ void Reader::CheckStart(std::int64_t position, std::int64_t epoch, bool check_ar
         if (!head.ok()) return head;
         absl::Status checked = tables::CheckPosition(connection, *head, position, epoch, until);
         if (!checked.ok()) return checked;
-        if (check_archive && position + 1 < head->first_position) {
+        if (check_archive && position < head->first_position - 1) {
           return Archived(head->first_position,
                           "the store's history before this position was archived");
         }
