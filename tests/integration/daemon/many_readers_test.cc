@@ -90,7 +90,9 @@ TEST_CASE("TwoHundredReadersOfStreamsOfTheirOwnEachGetTheirsAndMemoryIsBounded")
   }
   // No commit woke anybody but the reader of its stream.
   CHECK(Wakes(*daemon) - wakes <= static_cast<double>(kRounds * crowd.streams.size()));
+#if !defined(__SANITIZE_ADDRESS__)  // it keeps what was freed, to find who uses it still
   CHECK(Memory(*daemon) - before <= 32 << 20);
+#endif
 }
 
 TEST_CASE("AHundredIdleSubscriptionsRunNoStatementMoreOftenThanOnceASecond") {
