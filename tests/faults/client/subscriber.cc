@@ -22,6 +22,8 @@ constexpr milliseconds kWait{500};
 constexpr milliseconds kSilenceMax{8'000};
 // How often it reads nothing for a while, so that it falls behind.
 constexpr int kPausePercent = 2;
+// In a session: one with small batches would not come to the end of a long log otherwise.
+constexpr int kPausesMax = 5;
 
 class Follower {
  public:
@@ -88,6 +90,7 @@ class Follower {
         clients_[static_cast<std::size_t>(daemon)]->Stream("Subscribe", MakeRequest(), kCallTime);
     // Half of the sessions last until somebody else ends them.
     std::int64_t messages_left = dice_.Percent(50) ? dice_.Between(5, 1000) : -1;
+    int pauses_left = kPausesMax;
     milliseconds silence{0};
     while (closed_ < options_.until && messages_left != 0 && silence < kSilenceMax &&
            !stop_.came()) {
@@ -100,7 +103,9 @@ class Follower {
       silence = milliseconds(0);
       --messages_left;
       OnMessage(*message);
-      if (dice_.Percent(kPausePercent)) (void)stop_.WaitFor(dice_.Millis(50, 3000));
+      if (dice_.Percent(kPausePercent) && pauses_left-- > 0) {
+        (void)stop_.WaitFor(dice_.Millis(50, 3000));
+      }
     }
     Note({Kind::kEnd, 0, 0, 0, {}, 0, "LEFT"});
     call->Cancel();
