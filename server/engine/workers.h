@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -44,17 +45,20 @@ class Workers {
   template <typename T>
   void Run(Kind kind, Deadline deadline,
            std::function<absl::StatusOr<T>(pg::Connection&, Deadline)> work, Done<T> done) {
-    auto result = std::make_shared<absl::StatusOr<T>>(absl::UnknownError("not run"));
+    // An error is handed on, never kept here as well: whoever gets it is its only owner.
+    auto result = std::make_shared<std::optional<T>>();
     Task task;
     task.kind = kind;
     task.caller_deadline = deadline;
     task.work = [result, work = std::move(work)](pg::Connection& connection, Deadline until) {
-      *result = work(connection, until);
-      return result->status();
+      absl::StatusOr<T> answer = work(connection, until);
+      if (!answer.ok()) return std::move(answer).status();
+      *result = *std::move(answer);
+      return absl::OkStatus();
     };
     task.finish = [result, done = std::move(done)](absl::Status status) {
       if (status.ok()) {
-        done(std::move(*result));
+        done(std::move(**result));
       } else {
         done(std::move(status));
       }
