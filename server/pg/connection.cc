@@ -119,7 +119,8 @@ absl::Status Connection::ApplySettings(Deadline deadline) {
   cancel_.reset(PQgetCancel(raw));
   server_version_ = PQserverVersion(raw);
   opened_at_ = steady_clock::now();
-  std::vector<std::pair<std::string, std::string>> settings = {{"jit", "off"}};
+  std::vector<std::pair<std::string, std::string>> settings = {{"jit", "off"},
+                                                               {"enable_memoize", "off"}};
   if (!options_.schema.empty()) {
     settings.emplace_back("search_path", QuoteIdentifier(options_.schema));
   }

@@ -54,7 +54,8 @@ struct ConnectionOptions {
   std::string application_name = "eventstored";
   // Longest time to connect to one host.
   std::chrono::milliseconds connect_timeout{5000};
-  // Session settings (name, value), applied at connect; jit is off in every session.
+  // Session settings (name, value), applied at connect; jit and memoize are off in every session:
+  // statements this short lose more by them than they can win.
   std::vector<std::pair<std::string, std::string>> settings;
   // Log every statement at debug level (never parameters: they are the users' data).
   bool echo = false;

@@ -49,6 +49,26 @@ constexpr pg::Statement kStreamForwardsTimes{
 constexpr pg::Statement kStreamBackwardsTimes{
     "stream_page_backwards_times", EVENTSTORE_STREAM_PAGE("version DESC", EVENTSTORE_STREAM_TIMES)};
 
+// Most streams that are read are short and their events small. Such a page needs no running sum of
+// sizes, which takes PostgreSQL as long as all the rest: no row is larger than its share of the
+// bytes.
+#define EVENTSTORE_SMALL_PAGE(ORDER)                                                              \
+  "WITH s AS MATERIALIZED (SELECT * FROM streams WHERE tenant_id = $1 AND aggregate_type = $2"    \
+  " AND aggregate_id = $3) SELECT " EVENTSTORE_PAGE_HEAD                                          \
+  ", s.stream_key, " EVENTSTORE_STREAM_INFO_COLUMNS                                               \
+  ", e.* FROM log_head h LEFT JOIN s ON true LEFT JOIN LATERAL (SELECT " EVENTSTORE_EVENT_COLUMNS \
+  " FROM events WHERE stream_key = s.stream_key"                                                  \
+  " AND version >= greatest($4, s.first_version) AND version <= least($5, s.version)"             \
+  " AND global_position >= s.first_position AND global_position <= s.last_position"               \
+  " AND s.deleted_at IS NULL AND NOT s.tombstoned AND size_bytes <= $7 ORDER BY " ORDER           \
+  " LIMIT $6) e ON true"
+
+constexpr pg::Statement kSmallForwards{"stream_small_page_forwards",
+                                       EVENTSTORE_SMALL_PAGE("version")};
+constexpr pg::Statement kSmallBackwards{"stream_small_page_backwards",
+                                        EVENTSTORE_SMALL_PAGE("version DESC")};
+constexpr std::int64_t kSmallPageEvents = 64;
+
 // The years that a timestamp can have on the wire, as open ends of a time window.
 constexpr std::int64_t kTimeMin = -62'135'596'800'000'000;
 constexpr std::int64_t kTimeMax = 253'402'300'800'000'000;
@@ -128,20 +148,83 @@ absl::StatusOr<EventRows> ReadAllWindow(pg::Connection& connection, const AllWin
   return rows;
 }
 
-absl::StatusOr<StreamRows> ReadStreamWindow(pg::Connection& connection, const StreamWindow& window,
-                                            Deadline deadline) {
+namespace {
+
+constexpr int kStreamEventColumn = kHeadColumns + 1 + kStreamInfoColumns;
+
+pg::Params StreamParams(const StreamWindow& window) {
   pg::Params params;
   params.Uuid(TenantOf(window.stream->tenant_id()))
       .Text(window.stream->aggregate_type())
       .Text(window.stream->aggregate_id())
       .Int64(window.low_version)
-      .Int64(window.high_version)
-      .Int64(window.end_position)
+      .Int64(window.high_version);
+  return params;
+}
+
+// Everything of a page of a stream but its events. An error where the store has no head.
+absl::StatusOr<StreamRows> ParseStreamHead(const pg::Result& result, const StreamWindow& window) {
+  if (result.rows() == 0) return absl::FailedPreconditionError("log_head has no row");
+  StreamRows rows;
+  rows.head = ParsePageHead(result);
+  *rows.info.mutable_stream() = *window.stream;
+  if (!result.IsNull(0, kHeadColumns)) ParseStreamInfo(result, 0, kHeadColumns + 1, &rows.info);
+  return rows;
+}
+
+bool HasEvents(const pg::Result& result) { return !result.IsNull(0, kStreamEventColumn); }
+
+// The page up to the first event that is not small, if it begins with one that is: versions have no
+// gaps, so one that is missing tells. Nothing where the page begins with another.
+absl::StatusOr<std::optional<StreamRows>> ReadSmallPage(pg::Connection& connection,
+                                                        const StreamWindow& window,
+                                                        Deadline deadline) {
+  const std::int64_t limit = std::min(window.limit, kSmallPageEvents);
+  pg::Params params = StreamParams(window);
+  params.Int64(limit).Int32(static_cast<std::int32_t>(
+      std::min<std::int64_t>(window.bytes_max / kSmallPageEvents, INT32_MAX)));
+  auto result =
+      connection.Query(window.backwards ? kSmallBackwards : kSmallForwards, params, deadline);
+  if (!result.ok()) return result.status();
+  auto rows = ParseStreamHead(*result, window);
+  if (!rows.ok()) return rows.status();
+  const std::int64_t low = std::max(window.low_version, rows->info.first_version());
+  const std::int64_t high = std::min(window.high_version, rows->info.version());
+  if (!rows->info.exists() || low > high) return *std::move(rows);
+  const std::int64_t step = window.backwards ? -1 : 1;
+  std::int64_t next = window.backwards ? high : low;
+  if (HasEvents(*result)) {
+    rows->events.reserve(static_cast<std::size_t>(result->rows()));
+    for (int row = 0; row < result->rows(); ++row) {
+      v1::Event event;
+      ParseEvent(*result, row, kStreamEventColumn, &event);
+      if (event.version() != next) break;
+      rows->events.push_back(std::move(event));
+      next += step;
+    }
+  }
+  if (rows->events.empty()) return std::nullopt;
+  rows->cut = window.backwards ? next >= low : next <= high;
+  return *std::move(rows);
+}
+
+}  // namespace
+
+absl::StatusOr<StreamRows> ReadStreamWindow(pg::Connection& connection, const StreamWindow& window,
+                                            Deadline deadline) {
+  const bool times =
+      window.from_timestamp_micros.has_value() || window.to_timestamp_micros.has_value();
+  // A page that goes on where another ended belongs to a long read, which large pages serve better.
+  if (!times && window.low_position <= 1 && window.end_position == INT64_MAX) {
+    auto small = ReadSmallPage(connection, window, deadline);
+    if (!small.ok()) return small.status();
+    if (small->has_value()) return **std::move(small);
+  }
+  pg::Params params = StreamParams(window);
+  params.Int64(window.end_position)
       .Int64(window.limit)
       .Int64(window.bytes_max)
       .Int64(window.low_position);
-  const bool times =
-      window.from_timestamp_micros.has_value() || window.to_timestamp_micros.has_value();
   if (times) {
     params.Timestamp(window.from_timestamp_micros.value_or(kTimeMin))
         .Timestamp(window.to_timestamp_micros.value_or(kTimeMax));
@@ -151,20 +234,14 @@ absl::StatusOr<StreamRows> ReadStreamWindow(pg::Connection& connection, const St
                                        : (times ? kStreamForwardsTimes : kStreamForwards);
   auto result = connection.Query(statement, params, deadline);
   if (!result.ok()) return result.status();
-  if (result->rows() == 0) return absl::FailedPreconditionError("log_head has no row");
-  StreamRows rows;
-  rows.head = ParsePageHead(*result);
-  *rows.info.mutable_stream() = *window.stream;
-  if (result->IsNull(0, kHeadColumns)) return rows;
-  ParseStreamInfo(*result, 0, kHeadColumns + 1, &rows.info);
-  const int first_column = kHeadColumns + 1 + kStreamInfoColumns;
-  if (result->IsNull(0, first_column)) return rows;
-  rows.events.reserve(static_cast<std::size_t>(result->rows()));
+  auto rows = ParseStreamHead(*result, window);
+  if (!rows.ok() || !HasEvents(*result)) return rows;
+  rows->events.reserve(static_cast<std::size_t>(result->rows()));
   for (int row = 0; row < result->rows(); ++row) {
-    ParseEvent(*result, row, first_column, &rows.events.emplace_back());
+    ParseEvent(*result, row, kStreamEventColumn, &rows->events.emplace_back());
   }
-  rows.cut = result->rows() >= window.limit ||
-             result->Int64(result->rows() - 1, first_column + kEventColumns) >= window.bytes_max;
+  const std::int64_t bytes = result->Int64(result->rows() - 1, kStreamEventColumn + kEventColumns);
+  rows->cut = result->rows() >= window.limit || bytes >= window.bytes_max;
   return rows;
 }
 

@@ -9,14 +9,20 @@
 namespace eventstore::tables {
 namespace {
 
-// One array a column, one element an event; the same for writing and for probing.
-#define EVENTSTORE_NEW_EVENTS                                                                    \
-  "unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],"           \
-  " $7::uuid[], $8::text[], $9::bigint[], $10::timestamptz[], $11::jsonb[], $12::bytea[],"       \
-  " $13::text[], $14::text[], $15::text[], $16::jsonb[], $17::int4[], $18::text[], $19::int4[])" \
-  " AS n(global_position, event_id, stream_key, aggregate_id, aggregate_type, event_type,"       \
-  " tenant_id, actor_id, version, timestamp, payload, payload_binary, content_type,"             \
-  " correlation_id, causation_id, metadata, schema_version, tags, size_bytes)"
+// One array a column, one element an event; the same for writing and for probing. The arrays are
+// taken apart in the select list, which hands row after row on; in FROM all rows would be stored
+// first. A shorter array is filled up with NULLs.
+#define EVENTSTORE_NEW_EVENTS                                                        \
+  "(SELECT unnest($1::bigint[]) AS global_position, unnest($2::uuid[]) AS event_id," \
+  " unnest($3::bigint[]) AS stream_key, unnest($4::text[]) AS aggregate_id,"         \
+  " unnest($5::text[]) AS aggregate_type, unnest($6::text[]) AS event_type,"         \
+  " unnest($7::uuid[]) AS tenant_id, unnest($8::text[]) AS actor_id,"                \
+  " unnest($9::bigint[]) AS version, unnest($10::timestamptz[]) AS timestamp,"       \
+  " unnest($11::jsonb[]) AS payload, unnest($12::bytea[]) AS payload_binary,"        \
+  " unnest($13::text[]) AS content_type, unnest($14::text[]) AS correlation_id,"     \
+  " unnest($15::text[]) AS causation_id, unnest($16::jsonb[]) AS metadata,"          \
+  " unnest($17::int4[]) AS schema_version, unnest($18::text[]) AS tags,"             \
+  " unnest($19::int4[]) AS size_bytes) AS n"
 
 constexpr pg::Statement kInsertEvents{
     "events_insert",
@@ -36,15 +42,12 @@ constexpr pg::Statement kProbeEvents{"events_probe",
 constexpr pg::Statement kInsertIds{
     "event_ids_insert",
     "INSERT INTO event_ids (event_id, global_position, stream_key, version, created_at)"
-    " SELECT event_id, global_position, stream_key, version, $5"
-    " FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[])"
-    " AS n(event_id, global_position, stream_key, version)"};
+    " SELECT unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]),"
+    " $5"};
 
-constexpr pg::Statement kInsertTags{
-    "event_tags_insert",
-    "INSERT INTO event_tags (tag, global_position)"
-    " SELECT tag, global_position FROM unnest($1::text[], $2::bigint[])"
-    " AS n(tag, global_position)"};
+constexpr pg::Statement kInsertTags{"event_tags_insert",
+                                    "INSERT INTO event_tags (tag, global_position)"
+                                    " SELECT unnest($1::text[]), unnest($2::bigint[])"};
 
 // See streams_table.cc for LATERAL with LIMIT.
 constexpr pg::Statement kLookUpIds{
@@ -72,6 +75,26 @@ constexpr pg::Statement kReadEvent{
 constexpr pg::Statement kReadCreatedAt{"events_read_created_at",
                                        "SELECT created_at FROM events WHERE global_position = $1"};
 
+// A column that few events have. NULLs are written only where a value follows: a shorter array is
+// filled up, and one that no event of the batch has costs nothing.
+class SparseArray {
+ public:
+  explicit SparseArray(pg::TypeOid element) : writer_(element) {}
+  void Reserve(std::size_t elements, std::size_t bytes) { writer_.Reserve(elements, bytes); }
+  void Null() { ++nulls_; }
+  pg::ArrayWriter& Value() {
+    for (; nulls_ > 0; --nulls_) writer_.Null();
+    return writer_;
+  }
+  void TextOrNull(std::string_view text) { text.empty() ? Null() : Value().Text(text); }
+  // What was written so far.
+  pg::ArrayWriter* writer() { return &writer_; }
+
+ private:
+  pg::ArrayWriter writer_;
+  std::size_t nulls_ = 0;
+};
+
 // Builds the array parameters $1..$20 of EVENTSTORE_NEW_EVENTS.
 class EventArrays {
  public:
@@ -84,17 +107,9 @@ class EventArrays {
                                        {&aggregate_ids_, 36},
                                        {&aggregate_types_, 16},
                                        {&event_types_, 16},
-                                       {&tenants_, 0},
-                                       {&actors_, 0},
                                        {&versions_, 8},
                                        {&timestamps_, 8},
-                                       {&binaries_, 0},
-                                       {&types_, 0},
-                                       {&correlations_, 0},
-                                       {&causations_, 0},
-                                       {&metadata_, 0},
                                        {&schema_versions_, 4},
-                                       {&tags_, 0},
                                        {&sizes_, 4}}) {
       array->Reserve(rows.size(), rows.size() * static_cast<std::size_t>(bytes));
     }
@@ -109,19 +124,20 @@ class EventArrays {
     aggregate_ids_.Text(row.stream->aggregate_id());
     aggregate_types_.Text(row.stream->aggregate_type());
     event_types_.Text(event.event_type());
-    row.tenant == kNilUuid ? tenants_.Null() : tenants_.Uuid(row.tenant);
-    TextOrNull(event.actor_id(), &actors_);
+    row.tenant == kNilUuid ? tenants_.Null() : tenants_.Value().Uuid(row.tenant);
+    actors_.TextOrNull(event.actor_id());
     versions_.Int64(row.version);
     timestamps_.Timestamp(TimestampOf(event, created_at_micros));
     const bool json = IsJsonContentType(event.content_type());
-    json ? payloads_.Jsonb(event.payload()) : payloads_.Null();
-    json ? binaries_.Null() : binaries_.Bytea(event.payload());
-    TextOrNull(StoredContentType(event), &types_);
-    TextOrNull(event.correlation_id(), &correlations_);
-    TextOrNull(event.causation_id(), &causations_);
-    event.metadata().empty() ? metadata_.Null() : metadata_.Jsonb(MetadataJson(event.metadata()));
+    json ? payloads_.Value().Jsonb(event.payload()) : payloads_.Null();
+    json ? binaries_.Null() : binaries_.Value().Bytea(event.payload());
+    types_.TextOrNull(StoredContentType(event));
+    correlations_.TextOrNull(event.correlation_id());
+    causations_.TextOrNull(event.causation_id());
+    event.metadata().empty() ? metadata_.Null()
+                             : metadata_.Value().Jsonb(MetadataJson(event.metadata()));
     schema_versions_.Int32(event.schema_version());
-    event.tags().empty() ? tags_.Null() : tags_.Text(TagsLiteral(event.tags()));
+    event.tags().empty() ? tags_.Null() : tags_.Value().Text(TagsLiteral(event.tags()));
     sizes_.Int32(row.size_bytes);
   }
 
@@ -129,8 +145,9 @@ class EventArrays {
     pg::Params params;
     for (pg::ArrayWriter* array :
          {&positions_, &event_ids_, &keys_, &aggregate_ids_, &aggregate_types_, &event_types_,
-          &tenants_, &actors_, &versions_, &timestamps_, &payloads_, &binaries_, &types_,
-          &correlations_, &causations_, &metadata_, &schema_versions_, &tags_, &sizes_}) {
+          tenants_.writer(), actors_.writer(), &versions_, &timestamps_, payloads_.writer(),
+          binaries_.writer(), types_.writer(), correlations_.writer(), causations_.writer(),
+          metadata_.writer(), &schema_versions_, tags_.writer(), &sizes_}) {
       params.Array(array);
     }
     params.Timestamp(created_at_micros);
@@ -138,16 +155,13 @@ class EventArrays {
   }
 
  private:
-  static void TextOrNull(std::string_view text, pg::ArrayWriter* array) {
-    text.empty() ? array->Null() : array->Text(text);
-  }
-
   pg::ArrayWriter positions_{pg::kInt8}, event_ids_{pg::kUuid}, keys_{pg::kInt8},
       aggregate_ids_{pg::kText}, aggregate_types_{pg::kText}, event_types_{pg::kText},
-      tenants_{pg::kUuid}, actors_{pg::kText}, versions_{pg::kInt8}, timestamps_{pg::kTimestamptz},
-      payloads_{pg::kJsonb}, binaries_{pg::kBytea}, types_{pg::kText}, correlations_{pg::kText},
-      causations_{pg::kText}, metadata_{pg::kJsonb}, schema_versions_{pg::kInt4}, tags_{pg::kText},
+      versions_{pg::kInt8}, timestamps_{pg::kTimestamptz}, schema_versions_{pg::kInt4},
       sizes_{pg::kInt4};
+  SparseArray tenants_{pg::kUuid}, actors_{pg::kText}, payloads_{pg::kJsonb}, binaries_{pg::kBytea},
+      types_{pg::kText}, correlations_{pg::kText}, causations_{pg::kText}, metadata_{pg::kJsonb},
+      tags_{pg::kText};
 };
 
 pg::Params NewEventParams(const std::vector<NewEventRow>& rows, std::int64_t created_at_micros) {

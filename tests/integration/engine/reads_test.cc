@@ -134,6 +134,51 @@ TEST_CASE("A page has at most its bytes, and always an event", "[read][bounds]")
   CHECK(Versions(ReadStream(*store, Stream("s"), /*backwards=*/true)) == Numbers(40, 1));
 }
 
+TEST_CASE("Large events anywhere in a stream of small ones come in their place", "[read][bounds]") {
+  StoreOptions options = SmallOptions(CreateStoreDatabase());
+  options.reader.page_bytes_max = 64 * 400;  // an event over 400 bytes is large
+  TestStore store(options);
+  const std::vector<std::vector<int>> large_at = {{}, {1}, {150}, {1, 2, 3, 75, 149, 150}};
+  for (std::size_t n = 0; n < large_at.size(); ++n) {
+    const v1::StreamId stream = Stream("s" + std::to_string(n));
+    auto request = Request(stream, Any(), NewIds(150));
+    for (const int version : large_at[n]) {
+      request.mutable_events(version - 1)->set_payload('"' + std::string(1'000, 'x') + '"');
+    }
+    Must(Append(*store, request));
+    for (const bool backwards : {false, true}) {
+      StreamPageQuery query;
+      query.stream = stream;
+      query.backwards = backwards;
+      std::vector<std::int64_t> versions;
+      do {
+        const StreamPage page = MustRead(*store, query);
+        REQUIRE_FALSE(page.events.empty());
+        for (const v1::Event& event : page.events) {
+          const bool large =
+              std::count(large_at[n].begin(), large_at[n].end(), event.version()) > 0;
+          CHECK((event.payload().size() > 1'000) == large);
+          versions.push_back(event.version());
+        }
+        query.from_version = page.next_version;
+      } while (query.from_version != 0);
+      CHECK(versions == (backwards ? Numbers(150, 1) : Numbers(1, 150)));
+    }
+    StreamPageQuery query;
+    query.stream = stream;
+    query.from_version = 74;
+    query.to_version = 77;
+    CHECK(Versions(ReadStream(*store, stream)).size() == 150);
+    std::vector<std::int64_t> versions;
+    do {
+      const StreamPage page = MustRead(*store, query);
+      for (const std::int64_t version : Versions(page.events)) versions.push_back(version);
+      query.from_version = page.next_version;
+    } while (query.from_version != 0);
+    CHECK(versions == Numbers(74, 77));
+  }
+}
+
 TEST_CASE("A stream is read forwards, backwards, from the middle and from past its end", "[read]") {
   StoreOptions options = SmallOptions(CreateStoreDatabase());
   options.reader.page_events_max = 4;
