@@ -138,12 +138,14 @@ TEST_CASE("Large events anywhere in a stream of small ones come in their place",
   StoreOptions options = SmallOptions(CreateStoreDatabase());
   options.reader.page_bytes_max = 64 * 400;  // an event over 400 bytes is large
   TestStore store(options);
+  std::string large_payload(1'002, 'x');
+  large_payload.front() = large_payload.back() = '"';
   const std::vector<std::vector<int>> large_at = {{}, {1}, {150}, {1, 2, 3, 75, 149, 150}};
   for (std::size_t n = 0; n < large_at.size(); ++n) {
     const v1::StreamId stream = Stream("s" + std::to_string(n));
     auto request = Request(stream, Any(), NewIds(150));
     for (const int version : large_at[n]) {
-      request.mutable_events(version - 1)->set_payload('"' + std::string(1'000, 'x') + '"');
+      request.mutable_events(version - 1)->set_payload(large_payload);
     }
     Must(Append(*store, request));
     for (const bool backwards : {false, true}) {
