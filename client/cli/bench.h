@@ -38,9 +38,8 @@ struct BenchOptions {
   // The prefix of the common streams' names, if they are there already; empty: streams of the run's
   // own.
   std::string existing;
-  // transact: how many tags there are, PREFIX-0 and so on.
+  // transact: how many tags there are, tag-0 and so on.
   int tags = 100'000;
-  std::string tag_prefix = "tag";
 };
 
 // Makes a JSON object of exactly so many bytes (at least 1; below 8 it is a number or a string),

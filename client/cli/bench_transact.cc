@@ -48,7 +48,7 @@ class TransactWorkload : public Workload {
  private:
   void SetCondition(TransactSlot* slot) const {
     const auto tags = static_cast<std::uint64_t>(bench_.options.tags);
-    const std::string tag = fmt::format("{}-{}", bench_.options.tag_prefix, slot->random() % tags);
+    const std::string tag = fmt::format("tag-{}", slot->random() % tags);
     for (v1::NewEvent& event : *slot->request.mutable_appends(0)->mutable_events()) {
       event.clear_tags();
       event.add_tags(tag);

@@ -103,7 +103,7 @@ int RunTransact(const TransactOptions& options, Session* session) {
   std::string json;
   bool fits = true;
   if (options.file == "-") {
-    fits = ReadInput(&session->console().in, &json);
+    fits = ReadInput(session->console().in, &json);
   } else {
     std::ifstream file(options.file);
     if (!file.is_open() || (file.peek() == std::ifstream::traits_type::eof() && !file.eof())) {

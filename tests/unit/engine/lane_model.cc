@@ -2,6 +2,7 @@
 
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
 
 #include <algorithm>
 #include <limits>
@@ -377,7 +378,9 @@ void LaneModel::JudgeViolations(const Request& request, const absl::Status& stat
     told.push_back(
         absl::StrCat(detail.field(), " ", condition ? detail.position() : detail.actual()));
   }
-  Expect(told == verdict.violations, "other violations were told than there are");
+  Expect(told == verdict.violations,
+         absl::StrCat("other violations were told than there are: ", absl::StrJoin(told, ", "),
+                      "; not ", absl::StrJoin(verdict.violations, ", ")));
 }
 
 void LaneModel::JudgeWritten(const Request& request, std::size_t append,

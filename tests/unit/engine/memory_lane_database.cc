@@ -286,6 +286,7 @@ absl::StatusOr<LaneDatabase::SavesState> MemoryLaneDatabase::LockSaves(
 absl::StatusOr<std::vector<std::int64_t>> MemoryLaneDatabase::FindMatches(
     const std::vector<tables::ConditionProbe>& probes) {
   if (transaction_ != Transaction::kLocked) Complain("conditions were sought without the lock");
+  known_ = locked_;
   const absl::Status begun = Begin("find_matches");
   if (!begun.ok()) return begun;
   ++seen["conditions by query"];
