@@ -58,6 +58,7 @@ int RunCli(int argc, const char* const* argv, Console* console, Interrupt* inter
   app.set_version_flag("--version", "eventstorectl " EVENTSTORE_VERSION);
   AddGlobalOptions(&app, &session.options);
   AddAppendCommand(&app, &action);
+  AddTransactCommand(&app, &action);
   AddReadCommands(&app, &action);
   AddSubscribeCommand(&app, &action);
   AddInspectCommands(&app, &action);

@@ -32,6 +32,7 @@ grpc::Status Prepare(const BenchContext& context, std::unique_ptr<Workload>* wor
   const std::string& mode = context.options.mode;
   if (mode == "append") *workload = MakeAppendWorkload(context);
   if (mode == "append-stream") *workload = MakeAppendStreamWorkload(context);
+  if (mode == "transact") *workload = MakeTransactWorkload(context);
   if (mode == "read-stream") {
     if (context.options.existing.empty()) {
       if (grpc::Status status = FillStreams(context); !status.ok()) return status;
@@ -107,6 +108,7 @@ void AddLoadOptions(CLI::App* command, BenchOptions* options) {
   real("--new-streams", &options->new_streams_percent, 100,
        "percent of appends that go to a stream that is new");
   whole("--subscribers", &options->subscribers, 1, kSubscribersMax, "subscribe: how many");
+  whole("--tags", &options->tags, 1, kStreamsMax, "transact: how many different tags");
   whole("--events-per-read", &options->events_per_read, 1, kEventsPerAppendMax,
         "read-all: events in each read");
 }
@@ -128,18 +130,19 @@ void AddBenchCommand(CLI::App* app, Action* action) {
   command
       ->add_option("MODE", options->mode,
                    "append: unary appends. append-stream: AppendEventsStream, one call per "
-                   "connection. read-stream, read-all: reads. subscribe: appends (--rate 1000 if "
+                   "connection. transact: transactions of one append whose condition asks for a "
+                   "tag. read-stream, read-all: reads. subscribe: appends (--rate 1000 if "
                    "not given), and how long they take to reach subscribers")
       ->required()
-      ->check(CLI::IsMember(std::vector<std::string>{"append", "append-stream", "read-stream",
-                                                     "read-all", "subscribe"}));
+      ->check(CLI::IsMember(std::vector<std::string>{"append", "append-stream", "transact",
+                                                     "read-stream", "read-all", "subscribe"}));
   AddLoadOptions(command, options.get());
   command->add_option("--type", options->aggregate_type, "aggregate type of the streams")
       ->capture_default_str();
   command->add_option("--tenant", options->tenant, "tenant of the streams, a UUID");
   command
       ->add_option("--existing", options->existing,
-                   "append, append-stream, read-stream: the streams are PREFIX-0 to "
+                   "append, append-stream, transact, read-stream: the streams are PREFIX-0 to "
                    "PREFIX-(N-1), N of --streams, which are there already")
       ->type_name("PREFIX");
   command->add_flag("--own-streams", options->own_streams,
@@ -155,7 +158,8 @@ void AddBenchCommand(CLI::App* app, Action* action) {
     }
     const bool takes_existing = options->mode != "read-all" && options->mode != "subscribe";
     if (!takes_existing && !options->existing.empty()) {
-      throw CLI::ValidationError("--existing goes with append, append-stream and read-stream");
+      throw CLI::ValidationError(
+          "--existing goes with append, append-stream, transact and read-stream");
     }
     constexpr double kDefaultSubscribeRate = 1000;
     const bool rate_given = command->get_option("--rate")->count() > 0;

@@ -38,6 +38,8 @@ struct BenchOptions {
   // The prefix of the common streams' names, if they are there already; empty: streams of the run's
   // own.
   std::string existing;
+  // transact: how many tags there are, tag-0 and so on.
+  int tags = 100'000;
 };
 
 // Makes a JSON object of exactly so many bytes (at least 1; below 8 it is a number or a string),
@@ -107,6 +109,7 @@ struct BenchResult {
 // The modes.
 [[nodiscard]] std::unique_ptr<Workload> MakeAppendWorkload(const BenchContext& context);
 [[nodiscard]] std::unique_ptr<Workload> MakeAppendStreamWorkload(const BenchContext& context);
+[[nodiscard]] std::unique_ptr<Workload> MakeTransactWorkload(const BenchContext& context);
 [[nodiscard]] std::unique_ptr<Workload> MakeReadStreamWorkload(const BenchContext& context);
 // Reads pages that start somewhere in the positions up to `head`.
 [[nodiscard]] std::unique_ptr<Workload> MakeReadAllWorkload(const BenchContext& context,

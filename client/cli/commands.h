@@ -14,6 +14,8 @@ namespace eventstore::cli {
 
 // append
 void AddAppendCommand(CLI::App* app, Action* action);
+// transact
+void AddTransactCommand(CLI::App* app, Action* action);
 // read, read-all
 void AddReadCommands(CLI::App* app, Action* action);
 // subscribe

@@ -227,6 +227,19 @@ absl::Status VersionConflict(const v1::StreamId& stream, const v1::ExpectedVersi
   return MakeError(std::move(detail));
 }
 
+absl::Status ConditionFailed(int index, std::int64_t position, std::int64_t epoch) {
+  const std::string field = absl::StrCat("conditions[", index, "]");
+  v1::ErrorInfo detail = Detail(v1::ERROR_REASON_CONDITION_FAILED,
+                                absl::StrCat(field, ": the event at position ", position,
+                                             " matches it; read what came after your position and "
+                                             "decide again"));
+  SetField(field, &detail);
+  detail.set_index(index);
+  detail.set_position(position);
+  detail.set_epoch(epoch);
+  return MakeError(std::move(detail));
+}
+
 absl::Status DuplicateEventId(std::string_view event_id, const v1::StreamId* stream,
                               std::int64_t position, int index, std::string_view message) {
   v1::ErrorInfo detail = Detail(v1::ERROR_REASON_DUPLICATE_EVENT_ID, std::string(message));
@@ -272,6 +285,20 @@ absl::Status CheckpointMoved(std::string_view projection, std::int64_t expected,
   detail.set_position(actual);
   detail.set_epoch(epoch);
   detail.set_value(expected);
+  return MakeError(std::move(detail));
+}
+
+absl::Status CheckpointNotNewer(std::string_view projection, std::int64_t asked,
+                                std::int64_t actual, std::int64_t epoch) {
+  v1::ErrorInfo detail =
+      Detail(v1::ERROR_REASON_CONDITION_FAILED,
+             absl::StrCat("the checkpoint of ", Absl(projection), " is at position ", actual,
+                          " already, not before ", asked,
+                          ": the work was done, so go on after it; or set allow_rewind"));
+  SetField("position", &detail);
+  detail.set_position(actual);
+  detail.set_epoch(epoch);
+  detail.set_value(asked);
   return MakeError(std::move(detail));
 }
 

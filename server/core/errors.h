@@ -46,6 +46,8 @@ inline constexpr std::size_t kErrorDetailsBytesMax = 4096;
 [[nodiscard]] absl::Status VersionConflict(const v1::StreamId& stream,
                                            const v1::ExpectedVersion& expected,
                                            std::int64_t actual);
+// An event at `position` matches the condition of this index.
+[[nodiscard]] absl::Status ConditionFailed(int index, std::int64_t position, std::int64_t epoch);
 [[nodiscard]] absl::Status DuplicateEventId(std::string_view event_id, const v1::StreamId* stream,
                                             std::int64_t position, int index,
                                             std::string_view message);
@@ -56,6 +58,9 @@ inline constexpr std::size_t kErrorDetailsBytesMax = 4096;
 // The checkpoint is at `actual` of `epoch`, not where it was expected to be.
 [[nodiscard]] absl::Status CheckpointMoved(std::string_view projection, std::int64_t expected,
                                            std::int64_t actual, std::int64_t epoch);
+// The checkpoint is at `actual` of `epoch` already, not before `asked`.
+[[nodiscard]] absl::Status CheckpointNotNewer(std::string_view projection, std::int64_t asked,
+                                              std::int64_t actual, std::int64_t epoch);
 [[nodiscard]] absl::Status Archived(std::int64_t first_position, std::string_view message);
 [[nodiscard]] absl::Status SlowConsumer(std::int64_t position, std::int64_t epoch,
                                         std::chrono::milliseconds limit);

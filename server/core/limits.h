@@ -32,6 +32,12 @@ struct Limits {
   // Most values in one field of a filter, and most bytes of its regular expression.
   std::int64_t filter_values_max = 100;
   std::int64_t filter_regex_bytes_max = 1024;
+  // Most checks, conditions and snapshots of one transaction, and most alternatives in the query of
+  // one condition (`filter_values_max` bounds the values of each).
+  std::int64_t checks_max = 100;
+  std::int64_t conditions_max = 16;
+  std::int64_t condition_items_max = 32;
+  std::int64_t snapshots_max = 100;
   // Most bytes of a dead letter's error message (and of the note that resolves it), and of its
   // stack trace.
   std::int64_t error_message_bytes_max = 16 << 10;

@@ -4,6 +4,22 @@
 
 namespace eventstore::engine {
 
+bool VersionHolds(const v1::ExpectedVersion& expected, const tables::StreamRow& row) {
+  switch (expected.kind_case()) {
+    case v1::ExpectedVersion::kAny:
+      return true;
+    case v1::ExpectedVersion::kNoStream:
+      return row.version == 0;
+    case v1::ExpectedVersion::kStreamExists:
+      return row.version > 0;
+    case v1::ExpectedVersion::kExact:
+      return row.version == expected.exact();
+    case v1::ExpectedVersion::KIND_NOT_SET:
+      break;  // refused by validation
+  }
+  return false;
+}
+
 int BatchDecider::AddStream(const tables::StreamName& name, const tables::StreamRow& row) {
   slots_.push_back({name, row, row.version, 0, 0});
   return static_cast<int>(slots_.size()) - 1;
@@ -89,26 +105,8 @@ v1::StreamId BatchDecider::StreamOf(std::int64_t stream_key) const {
 
 absl::Status BatchDecider::CheckVersion(const ValidatedAppend& append, const Slot& slot) const {
   const v1::ExpectedVersion& expected = append.request.expected_version();
-  const std::int64_t actual = slot.row.version;
-  bool holds = false;
-  switch (expected.kind_case()) {
-    case v1::ExpectedVersion::kAny:
-      holds = true;
-      break;
-    case v1::ExpectedVersion::kNoStream:
-      holds = actual == 0;
-      break;
-    case v1::ExpectedVersion::kStreamExists:
-      holds = actual > 0;
-      break;
-    case v1::ExpectedVersion::kExact:
-      holds = actual == expected.exact();
-      break;
-    case v1::ExpectedVersion::KIND_NOT_SET:
-      break;  // refused by validation
-  }
-  if (holds) return absl::OkStatus();
-  return VersionConflict(append.request.stream(), expected, actual);
+  if (VersionHolds(expected, slot.row)) return absl::OkStatus();
+  return VersionConflict(append.request.stream(), expected, slot.row.version);
 }
 
 void BatchDecider::Write(const ValidatedAppend& append, Slot* slot,

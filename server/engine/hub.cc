@@ -160,6 +160,18 @@ void Hub::NoticeHead(std::int64_t epoch, std::int64_t head_position) {
   changed_.NotifyOne();
 }
 
+RecentBlocks Hub::Recent(std::int64_t epoch, std::int64_t after_position) {
+  RecentBlocks recent;
+  MutexLock lock(&mutex_);
+  if (ring_.epoch() != epoch) return recent;
+  recent.end_position = ring_.end_position();
+  recent.after_position = std::max(after_position, ring_.end_position() - ring_.events());
+  if (recent.after_position < recent.end_position) {
+    recent.blocks = ring_.After(recent.after_position, SIZE_MAX);
+  }
+  return recent;
+}
+
 Hub::Subscriptions Hub::Snapshot() {
   Subscriptions all;
   MutexLock lock(&mutex_);

@@ -49,6 +49,10 @@ class Hub {
   // Somebody else's commit (or the slow poll) showed this head: fills the ring from the tables.
   void NoticeHead(std::int64_t epoch, std::int64_t head_position);
 
+  // The newest events of this epoch after a position, as far back as the ring goes; none of another
+  // epoch. For the lane; does not block.
+  [[nodiscard]] RecentBlocks Recent(std::int64_t epoch, std::int64_t after_position);
+
   // Ends every subscription with STORE_UNAVAILABLE and joins the thread. Idempotent.
   void Stop();
 

@@ -19,11 +19,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kReconnectPause{200};
 constexpr std::chrono::milliseconds kRetryPause{20};
 
-tables::StreamName NameOf(const ValidatedAppend& append) {
-  const v1::StreamId& stream = append.request.stream();
-  return {append.tenant, stream.aggregate_type(), stream.aggregate_id()};
-}
-
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 }  // namespace
@@ -112,17 +107,17 @@ bool Lane::Connect() {
 
 void Lane::DropExpired(Batch* batch) {
   const auto now = Clock::now();
-  const auto expired = [&](const std::shared_ptr<PendingAppend>& append) {
-    absl::Status status = host_->ExpiryOf(*append, now);
+  const auto expired = [&](const std::shared_ptr<PendingWrite>& write) {
+    absl::Status status = host_->ExpiryOf(*write, now);
     if (status.ok()) return false;
-    append->done_(std::move(status));
+    write->Fail(std::move(status));
     return true;
   };
   batch->erase(std::remove_if(batch->begin(), batch->end(), expired), batch->end());
 }
 
 void Lane::FailAll(const Batch& batch, const absl::Status& status) {
-  for (const auto& append : batch) append->done_(status);
+  for (const auto& write : batch) write->Fail(status);
 }
 
 Lane::Attempt Lane::TryWrite(const Batch& batch) {
@@ -142,18 +137,22 @@ Lane::Attempt Lane::TryWrite(const Batch& batch) {
 }
 
 std::optional<Lane::Attempt> Lane::TryOptimistic(const Batch& batch) {
-  if (!current_) return std::nullopt;
+  const auto has_saves = [](const auto& write) { return write->has_saves(); };
+  if (!current_ || std::any_of(batch.begin(), batch.end(), has_saves)) return std::nullopt;
   if (locked_batches_left_ > 0) {
     --locked_batches_left_;
     return std::nullopt;
   }
   // Without the lock, but no older than `known_`: if the head still is what the lane believes when
   // the write locks it, nothing was missed.
+  ConditionWindow window(options_.writer, known_, batch);
+  window.Search(recent_, callbacks_);
+  if (!window.probes().empty()) return std::nullopt;
   StreamRows rows;
   const absl::Status looked_up = LookUpStreams(UnknownStreams(batch), &rows);
   if (!looked_up.ok()) return Classify(looked_up);
   Decided decided;
-  Decide(batch, rows, clock_.At(Clock::now()), &decided);
+  Decide(batch, rows, window, clock_.At(Clock::now()), &decided);
   // A conflict may be a replay of what is stored, and the look-up of ids that tells needs the lock.
   const auto is_ok = [](const auto& answer) { return answer.ok(); };
   if (!std::all_of(decided.answers.begin(), decided.answers.end(), is_ok)) return std::nullopt;
@@ -161,6 +160,7 @@ std::optional<Lane::Attempt> Lane::TryOptimistic(const Batch& batch) {
   if (written.in_doubt) return Doubt(written.status, std::move(decided));
   if (written.status.ok()) {
     locked_batches_next_ = 1;
+    window.Count(metrics_);
     Committed(batch, std::move(decided));
     return Attempt::kAnswered;
   }
@@ -169,8 +169,10 @@ std::optional<Lane::Attempt> Lane::TryOptimistic(const Batch& batch) {
 
 Lane::Attempt Lane::TryLocked(const Batch& batch) {
   std::vector<Uuid> ids;
-  for (const auto& append : batch) {
-    ids.insert(ids.end(), append->append_.event_ids.begin(), append->append_.event_ids.end());
+  for (const auto& write : batch) {
+    for (const ValidatedAppend& append : write->appends()) {
+      ids.insert(ids.end(), append.event_ids.begin(), append.event_ids.end());
+    }
   }
   LaneDatabase::LockedState state;
   StreamRows rows;
@@ -182,8 +184,14 @@ Lane::Attempt Lane::TryLocked(const Batch& batch) {
   for (const tables::KnownEvent& known : state.known_events) {
     decided.decider->AddKnownEvent(ids[static_cast<std::size_t>(known.index)], known);
   }
-  Decide(batch, rows, state.clock_micros, &decided);
-  if (decided.decider->rows().empty()) {
+  ConditionWindow window(options_.writer, known_, batch);
+  window.Search(recent_, callbacks_);
+  absl::Status found = QueryConditions(&window);
+  if (found.ok()) found = LockSaves(batch, rows, state.clock_micros, decided.decider.get());
+  if (!found.ok()) return Classify(found);
+  Decide(batch, rows, window, state.clock_micros, &decided);
+  window.Count(metrics_);
+  if (decided.decider->rows().empty() && decided.decider->saves().empty()) {
     // Nothing to write: conflicts and replays of committed state, which the lock showed us.
     database_->Rollback();
     Answer(batch, std::move(decided));
@@ -225,10 +233,10 @@ absl::Status Lane::LookUpStreams(const std::vector<tables::StreamName>& names, S
 std::vector<tables::StreamName> Lane::UnknownStreams(const Batch& batch) {
   std::vector<tables::StreamName> unknown;
   absl::flat_hash_set<tables::StreamName> seen;
-  for (const auto& append : batch) {
-    const tables::StreamName name = NameOf(append->append_);
-    if (!seen.insert(name).second) continue;
-    if (cache_.Find(name) == nullptr) unknown.push_back(name);
+  for (const auto& write : batch) {
+    VisitStreams(*write, [&](const tables::StreamName& name) {
+      if (seen.insert(name).second && cache_.Find(name) == nullptr) unknown.push_back(name);
+    });
   }
   return unknown;
 }
@@ -271,24 +279,35 @@ absl::Status Lane::RepairCache(const tables::Head& head) {
   return absl::OkStatus();
 }
 
-void Lane::Decide(const Batch& batch, const StreamRows& rows, std::int64_t now_micros,
-                  Decided* decided) {
+void Lane::Decide(const Batch& batch, const StreamRows& rows, const ConditionWindow& window,
+                  std::int64_t now_micros, Decided* decided) {
   if (decided->decider == nullptr) {
     decided->decider = std::make_unique<BatchDecider>(
         known_.position, std::max(now_micros, known_.created_at_micros));
   }
   BatchDecider& decider = *decided->decider;
-  absl::flat_hash_map<tables::StreamName, int> slots;
+  Slots slots;
   std::int64_t cache_hits = 0;
-  for (const auto& append : batch) {
-    const tables::StreamName name = NameOf(append->append_);
-    const auto [slot, inserted] = slots.try_emplace(name, 0);
-    if (inserted) {
-      const auto row = rows.find(name);
-      cache_hits += row == rows.end() ? 1 : 0;
-      slot->second = decider.AddStream(name, row != rows.end() ? row->second : *cache_.Find(name));
+  decided->answers.reserve(batch.size());
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const PendingWrite& write = *batch[i];
+    int slot = 0;  // of the stream visited last, which is the only one of an append
+    VisitStreams(write, [&](const tables::StreamName& name) {
+      const auto [known, inserted] = slots.try_emplace(name, 0);
+      if (inserted) {
+        cache_hits += rows.contains(name) ? 0 : 1;
+        known->second = decider.AddStream(name, RowOf(name, rows));
+      }
+      slot = known->second;
+    });
+    WriteAnswer& answer = decided->answers.emplace_back();
+    if (write.transaction_ != nullptr) {
+      answer = DecideTransaction(*write.transaction_, window, i, slots, &decider);
+      continue;
     }
-    decided->answers.push_back(decider.Decide(append->append_, slot->second));
+    auto append = decider.Decide(write.append_, slot);
+    if (append.ok()) answer.append = *std::move(append);
+    answer.status = std::move(append).status();
   }
   metrics_.cache_hits->Increment(static_cast<double>(cache_hits));
 }
@@ -298,9 +317,14 @@ LaneDatabase::Written Lane::Write(const BatchDecider& decider) {
   write.number = ++batch_number_;
   write.expected = known_;
   write.last_position = decider.last_position();
-  write.created_at_micros = decider.created_at_micros();
+  // The head tells the time of the newest event, and there may be no new one.
+  write.created_at_micros =
+      decider.rows().empty() ? known_.created_at_micros : decider.created_at_micros();
   write.rows = &decider.rows();
   write.streams = decider.StreamChanges();
+  write.checkpoints = decider.saves().CheckpointWrites();
+  write.snapshots = decider.saves().snapshot_writes();
+  write.saved_at_micros = decider.created_at_micros();
   const auto asked = Clock::now();
   LaneDatabase::Written written = database_->Write(write);
   if (written.status.ok()) clock_.Note(written.clock_micros, asked, Clock::now());
@@ -318,7 +342,8 @@ Lane::Attempt Lane::Commit(const Batch& batch, Decided decided) {
 void Lane::Committed(const Batch& batch, Decided decided) {
   const BatchDecider& decider = *decided.decider;
   known_.position = decider.last_position();
-  known_.created_at_micros = decider.created_at_micros();
+  if (!decider.rows().empty()) known_.created_at_micros = decider.created_at_micros();
+  recent_.Add(known_.epoch, decider.rows());
   no_partition_since_ = Deadline::max();
   for (const BatchDecider::Slot& slot : decider.slots()) {
     if (slot.row.version > 0) cache_.Put(slot.name, slot.row);
@@ -349,14 +374,15 @@ void Lane::Finish(const Batch& batch, Decided decided) {
 
 void Lane::Answer(const Batch& batch, Decided decided) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    auto& answer = decided.answers[i];
-    if (answer.ok() && answer->deduplicated()) metrics_.replays->Increment();
-    if (absl::IsAborted(answer.status())) metrics_.conflicts->Increment();
-    batch[i]->done_(std::move(answer));
+    WriteAnswer& answer = decided.answers[i];
+    if (answer.ok() && answer.deduplicated()) metrics_.replays->Increment();
+    if (absl::IsAborted(answer.status)) metrics_.conflicts->Increment();
+    batch[i]->Answer(std::move(answer));
   }
 }
 
 void Lane::Publish(const BatchDecider& decider) {
+  if (decider.rows().empty()) return;
   CommittedBatch committed;
   committed.epoch = known_.epoch;
   committed.events.reserve(decider.rows().size());

@@ -12,12 +12,15 @@
 #include <vector>
 
 #include "server/engine/batch_decider.h"
+#include "server/engine/condition_window.h"
 #include "server/engine/lane_database.h"
 #include "server/engine/lane_host.h"
 #include "server/engine/options.h"
-#include "server/engine/pending_append.h"
+#include "server/engine/pending_write.h"
+#include "server/engine/recent_events.h"
 #include "server/engine/server_clock.h"
 #include "server/engine/stream_cache.h"
+#include "server/engine/write_streams.h"
 #include "server/telemetry/metrics.h"
 
 namespace eventstore::engine {
@@ -28,16 +31,16 @@ namespace eventstore::engine {
 // lane knows the store's state from its own last commit; it decides on that, and one round trip
 // locks the head, checks that it is what the lane believed, writes and commits. *Locked*: one round
 // trip locks the head and looks everything up, a second one writes. What the first way cannot
-// answer (a conflict, a stored event id, a head that moved) takes the second.
+// answer (a conflict, a stored event id, a head that moved, a checkpoint to save) takes the second.
 class Lane {
  public:
-  using Batch = std::vector<std::shared_ptr<PendingAppend>>;
+  using Batch = std::vector<std::shared_ptr<PendingWrite>>;
 
   // Everything named must outlive this object.
   Lane(const StoreOptions& options, const telemetry::LaneMetrics& metrics,
        const LaneCallbacks& callbacks, LaneDatabase* database, LaneHost* host);
 
-  // Writes a batch and answers every append in it, however often the database goes away meanwhile;
+  // Writes a batch and answers every write in it, however often the database goes away meanwhile;
   // what cannot be written in time is answered with an error. Where the host has more work, the
   // answers wait until the next batch was sent, for then the database works meanwhile.
   void Process(Batch batch);
@@ -60,7 +63,7 @@ class Lane {
   // What was decided for a batch; true once it has committed.
   struct Decided {
     std::unique_ptr<BatchDecider> decider;
-    std::vector<absl::StatusOr<v1::AppendEventsResponse>> answers;  // one an append
+    std::vector<WriteAnswer> answers;  // one a write
   };
   // Streams as the database has them; the keys are views into the requests.
   using StreamRows = absl::flat_hash_map<tables::StreamName, tables::StreamRow>;
@@ -71,12 +74,30 @@ class Lane {
   Attempt TryLocked(const Batch& batch);
   absl::Status LockAndLookUp(const Batch& batch, const std::vector<Uuid>& ids,
                              LaneDatabase::LockedState* state, StreamRows* rows);
+  // The streams that the lane has to look up for a batch.
   std::vector<tables::StreamName> UnknownStreams(const Batch& batch);
   absl::Status LookUpStreams(const std::vector<tables::StreamName>& names, StreamRows* rows);
   absl::Status RepairCache(const tables::Head& head);
-  // Decides every append against `known_`, with these streams and those of the cache.
-  void Decide(const Batch& batch, const StreamRows& rows, std::int64_t now_micros,
-              Decided* decided);
+  // Decides every write against `known_`, with these streams and those of the cache.
+  void Decide(const Batch& batch, const StreamRows& rows, const ConditionWindow& window,
+              std::int64_t now_micros, Decided* decided);
+  // lane_transactions.cc
+  // The numbers of streams in a batch's decider.
+  using Slots = absl::flat_hash_map<tables::StreamName, int>;
+  WriteAnswer DecideTransaction(const Transaction& transaction, const ConditionWindow& window,
+                                std::size_t index, const Slots& slots, BatchDecider* decider);
+  absl::Status LockSaves(const Batch& batch, const StreamRows& rows, std::int64_t now_micros,
+                         BatchDecider* decider);
+  absl::Status QueryConditions(ConditionWindow* window);
+  template <typename Visit>
+  static void VisitStreams(const PendingWrite& write, Visit visit) {
+    if (write.transaction_ != nullptr) {
+      engine::VisitStreams(write.transaction_->request, visit);
+    } else {
+      visit(NameOf(write.append_.request.stream(), write.append_.tenant));
+    }
+  }
+  tables::StreamRow RowOf(const tables::StreamName& name, const StreamRows& rows);
   LaneDatabase::Written Write(const BatchDecider& decider);
   Attempt Commit(const Batch& batch, Decided decided);
   // After a commit: the lane knows what it wrote; answers and the hub come after.
@@ -87,7 +108,7 @@ class Lane {
   void SetHead(std::int64_t position);
 
   bool Connect();
-  // Removes and answers appends that were cancelled or waited too long.
+  // Removes and answers writes that were cancelled or waited too long.
   void DropExpired(Batch* batch);
   void FailAll(const Batch& batch, const absl::Status& status);
 
@@ -106,6 +127,7 @@ class Lane {
   LaneDatabase* const database_;
   LaneHost* const host_;
   StreamCache cache_;
+  RecentEvents recent_;
   // The state of the store that the cache is valid for. `current_`: it was the database's own when
   // this connection last looked, so that a batch may be decided on it.
   tables::Head known_;

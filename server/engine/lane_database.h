@@ -6,13 +6,16 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "server/core/ids.h"
 #include "server/core/mutex.h"
+#include "server/tables/condition_query.h"
 #include "server/tables/events_table.h"
 #include "server/tables/log_table.h"
 #include "server/tables/streams_table.h"
+#include "server/tables/transaction_saves.h"
 
 namespace eventstore::engine {
 
@@ -64,6 +67,19 @@ class LaneDatabase {
   [[nodiscard]] virtual absl::StatusOr<std::vector<std::int64_t>> ReadChangedStreams(
       std::int64_t revision) = 0;
 
+  // In the open transaction, what a batch's transactions may save: checkpoints are locked.
+  struct SavesState {
+    std::vector<v1::Checkpoint> checkpoints;  // those that there are
+    std::vector<tables::Epoch> epochs;
+    std::vector<std::vector<std::int64_t>> snapshot_versions;  // newest ones, one list a stream
+  };
+  [[nodiscard]] virtual absl::StatusOr<SavesState> LockSaves(
+      const std::vector<std::string>& projections,
+      const std::vector<tables::StreamName>& snapshot_streams) = 0;
+  // In the open transaction: for each probe the lowest position that matches; 0: none.
+  [[nodiscard]] virtual absl::StatusOr<std::vector<std::int64_t>> FindMatches(
+      const std::vector<tables::ConditionProbe>& probes) = 0;
+
   // A batch to write. Everything that it points to must live until Write returns.
   struct BatchWrite {
     std::int64_t number = 0;  // in the ledger of this daemon's batches
@@ -73,6 +89,9 @@ class LaneDatabase {
     std::int64_t created_at_micros = 0;
     const std::vector<tables::NewEventRow>* rows = nullptr;
     std::vector<tables::StreamChange> streams;
+    std::vector<tables::CheckpointWrite> checkpoints;
+    std::vector<tables::SnapshotWrite> snapshots;
+    std::int64_t saved_at_micros = 0;  // of the snapshots
   };
   struct Written {
     absl::Status status;

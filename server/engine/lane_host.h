@@ -7,12 +7,14 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "eventstore/v1/types.pb.h"
 
 #include "server/core/mutex.h"
-#include "server/engine/pending_append.h"
+#include "server/engine/event_block.h"
+#include "server/engine/pending_write.h"
 
 namespace eventstore::engine {
 
@@ -20,6 +22,13 @@ namespace eventstore::engine {
 struct CommittedBatch {
   std::int64_t epoch = 0;
   std::vector<v1::Event> events;  // consecutive positions, in order
+};
+
+// The newest events that the hub has in memory, without gaps.
+struct RecentBlocks {
+  std::int64_t after_position = 0;  // the first of them follows it
+  std::int64_t end_position = 0;
+  std::vector<std::shared_ptr<const EventBlock>> blocks;
 };
 
 // Who is told of what the lane does.
@@ -31,14 +40,17 @@ struct LaneCallbacks {
   std::function<void(std::int64_t epoch, std::int64_t head_position)> rewound;
   // On the lane's thread, when the positions left in existing partitions get few.
   std::function<void()> partitions_low;
+  // On the lane's thread: what is in memory of this epoch after a position, as far back as it goes.
+  // Must not block. May be unset.
+  std::function<RecentBlocks(std::int64_t epoch, std::int64_t after_position)> recent;
 };
 
 // What the lane asks of the writer that runs it. Called on the lane's thread.
 class LaneHost {
  public:
   virtual ~LaneHost() = default;
-  // Why an append should not be written any more; OK if it should.
-  [[nodiscard]] virtual absl::Status ExpiryOf(const PendingAppend& append, Deadline now) const = 0;
+  // Why a write should not be written any more; OK if it should.
+  [[nodiscard]] virtual absl::Status ExpiryOf(const PendingWrite& write, Deadline now) const = 0;
   // Waits, and answers queued appends whose time is over; ends early when draining ends.
   virtual void Pause(std::chrono::milliseconds duration) = 0;
   // Whether draining has taken too long and everything left should fail.

@@ -205,6 +205,32 @@ absl::StatusOr<std::vector<std::int64_t>> LaneSession::ReadChangedStreams(std::i
   return tables::ReadChangedStreams(*connection_, revision, RoundTripDeadline());
 }
 
+absl::StatusOr<LaneDatabase::SavesState> LaneSession::LockSaves(
+    const std::vector<std::string>& projections,
+    const std::vector<tables::StreamName>& snapshot_streams) {
+  pg::Pipeline pipeline(connection_.get());
+  tables::AddLockCheckpoints(&pipeline, projections);
+  tables::AddReadEpochs(&pipeline);
+  tables::AddReadSnapshotVersions(&pipeline, snapshot_streams);
+  auto outcome = pipeline.Run(RoundTripDeadline());
+  if (!outcome.status.ok()) return outcome.status;
+  SavesState state;
+  state.checkpoints = tables::ParseLockCheckpoints(outcome.results[0]);
+  state.epochs = tables::ParseReadEpochs(outcome.results[1]);
+  state.snapshot_versions =
+      tables::ParseReadSnapshotVersions(outcome.results[2], snapshot_streams.size());
+  return state;
+}
+
+absl::StatusOr<std::vector<std::int64_t>> LaneSession::FindMatches(
+    const std::vector<tables::ConditionProbe>& probes) {
+  pg::Pipeline pipeline(connection_.get());
+  tables::AddFindMatches(&pipeline, probes);
+  auto outcome = pipeline.Run(RoundTripDeadline());
+  if (!outcome.status.ok()) return outcome.status;
+  return tables::ParseFindMatches(outcome.results[0], probes).positions;
+}
+
 LaneDatabase::Written LaneSession::Write(const BatchWrite& write) {
   Written written;
   const bool begun = connection_->in_transaction();
@@ -223,7 +249,16 @@ LaneDatabase::Written LaneSession::Write(const BatchWrite& write) {
   } else {
     tables::AddMoveHead(&pipeline, move);
     tables::AddWriteStreams(&pipeline, write.streams, write.created_at_micros);
-    tables::AddInsertEvents(&pipeline, *write.rows, write.created_at_micros);
+    if (!write.rows->empty()) {
+      tables::AddInsertEvents(&pipeline, *write.rows, write.created_at_micros);
+    }
+  }
+  for (const tables::CheckpointWrite& checkpoint : write.checkpoints) {
+    absl::Status added = tables::AddWriteCheckpoint(&pipeline, checkpoint);
+    if (!added.ok()) return {.status = std::move(added)};
+  }
+  for (const tables::SnapshotWrite& snapshot : write.snapshots) {
+    tables::AddWriteSnapshot(&pipeline, snapshot, write.saved_at_micros);
   }
   pipeline.Add(tables::kCommit, {});
   auto outcome = pipeline.Run(RoundTripDeadline());

@@ -43,6 +43,11 @@ class LaneSession : public LaneDatabase {
   absl::StatusOr<std::vector<tables::TouchedStream>> ReadTouchedStreams(
       std::int64_t after_position, std::int64_t last_position) override;
   absl::StatusOr<std::vector<std::int64_t>> ReadChangedStreams(std::int64_t revision) override;
+  absl::StatusOr<SavesState> LockSaves(
+      const std::vector<std::string>& projections,
+      const std::vector<tables::StreamName>& snapshot_streams) override;
+  absl::StatusOr<std::vector<std::int64_t>> FindMatches(
+      const std::vector<tables::ConditionProbe>& probes) override;
   Written Write(const BatchWrite& write) override;
   void Rollback() override;
   absl::Status Probe(const tables::NewEventRow& row, Deadline deadline) override;

@@ -37,6 +37,11 @@ bool IsGuardFailure(const absl::Status& status) {
   return absl::StrContains(status.message(), "lane guard");
 }
 
+// Whether another session made a checkpoint that was not there to be locked. It is there now.
+bool IsCheckpointGuard(const absl::Status& status) {
+  return absl::StrContains(status.message(), "checkpoint guard");
+}
+
 }  // namespace
 
 Lane::Attempt Lane::Doubt(const absl::Status& status, Decided decided) {
@@ -60,6 +65,7 @@ Lane::Attempt Lane::Classify(const absl::Status& status) {
     return Attempt::kRetry;
   }
   database_->Rollback();
+  if (IsCheckpointGuard(status)) return Attempt::kRetry;
   if (IsGuardFailure(status)) {
     cache_.Clear();
     spdlog::error("store {}: {}; the lane forgets what it knew and decides anew", options_.name,
@@ -117,8 +123,8 @@ bool Lane::Settle(const Batch& batch) {
   while (!Connect()) {
     // Nobody is told more than is known: after the longest wait the caller may repeat with its ids.
     const auto now = std::chrono::steady_clock::now();
-    const bool all_expired = std::all_of(batch.begin(), batch.end(), [&](const auto& append) {
-      return !host_->ExpiryOf(*append, now).ok();
+    const bool all_expired = std::all_of(batch.begin(), batch.end(), [&](const auto& write) {
+      return !host_->ExpiryOf(*write, now).ok();
     });
     if (all_expired || host_->GivenUp()) {
       FailAll(batch, StoreUnavailable("the connection was lost during the commit, and the database "
@@ -164,31 +170,36 @@ void Lane::Isolate(Batch batch) {
   // Not one of its values but something else is refused (or there are several culprits left): each
   // append gets a transaction of its own.
   if (!probe_found_) {
-    for (auto& append : batch) Process({std::move(append)});
+    for (auto& write : batch) Process({std::move(write)});
     return;
   }
   Process(std::move(batch));
 }
 
-// Tries each append's data on a connection of its own, without any table, so that the head is not
+// Tries each write's data on a connection of its own, without any table, so that the head is not
 // locked meanwhile. Answers and removes those that are refused.
 void Lane::ProbeForPoison(Batch* batch) {
   const Deadline deadline = std::chrono::steady_clock::now() + kProbeTime;
-  const auto poisoned = [&](const std::shared_ptr<PendingAppend>& append) {
-    const ValidatedAppend& data = append->append_;
-    for (std::size_t i = 0; i < data.event_ids.size(); ++i) {
-      tables::NewEventRow row;
-      row.event_id = data.event_ids[i];
-      row.tenant = data.tenant;
-      row.stream = &data.request.stream();
-      row.event = &data.request.events(static_cast<int>(i));
-      const absl::Status status = database_->Probe(row, deadline);
-      const auto error = pg::ErrorOf(status);
-      if (status.ok() || !error.has_value() || !IsDataError(error->sqlstate)) continue;
-      metrics_.poisoned->Increment();
-      append->done_(InvalidEvent(static_cast<int>(i), absl::StrCat("events[", i, "].payload"),
+  const auto poisoned = [&](const std::shared_ptr<PendingWrite>& write) {
+    const std::span<const ValidatedAppend> appends = write->appends();
+    for (std::size_t a = 0; a < appends.size(); ++a) {
+      const std::string path =
+          write->transaction_ == nullptr ? "" : absl::StrCat("appends[", a, "].");
+      const ValidatedAppend& data = appends[a];
+      for (std::size_t i = 0; i < data.event_ids.size(); ++i) {
+        tables::NewEventRow row;
+        row.event_id = data.event_ids[i];
+        row.tenant = data.tenant;
+        row.stream = &data.request.stream();
+        row.event = &data.request.events(static_cast<int>(i));
+        const absl::Status status = database_->Probe(row, deadline);
+        const auto error = pg::ErrorOf(status);
+        if (status.ok() || !error.has_value() || !IsDataError(error->sqlstate)) continue;
+        metrics_.poisoned->Increment();
+        write->Fail(InvalidEvent(static_cast<int>(i), absl::StrCat(path, "events[", i, "].payload"),
                                  absl::StrCat("PostgreSQL refuses it: ", status.message())));
-      return true;
+        return true;
+      }
     }
     return false;
   };

@@ -36,6 +36,13 @@ struct WriterOptions {
   // After another daemon wrote up to this many events, the cache is repaired from them; after more,
   // it is cleared.
   std::int64_t foreign_events_max = 10'000;
+  // Conditions of transactions are evaluated before the lane, which looks only at what was
+  // committed since: at most so many positions a transaction, and so many comparisons of an event
+  // with an alternative a batch. What lies beyond goes back to be evaluated afresh, so often at
+  // most; then it is OVERLOADED.
+  std::int64_t condition_positions_max = 10'000;
+  std::int64_t condition_comparisons_max = 500'000;
+  std::int64_t condition_evaluations_max = 5;
 };
 
 // Reading from tables.

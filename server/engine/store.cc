@@ -93,7 +93,12 @@ void Store::Start(const tables::Head& head, std::int64_t partition_end) {
             hub_->Publish(std::move(batch));
           },
           [this](std::int64_t epoch, std::int64_t position) { hub_->Rewind(epoch, position); },
-          [this] { WantMaintenance(); }});
+          [this] { WantMaintenance(); },
+          [this](std::int64_t epoch, std::int64_t position) {
+            return hub_->Recent(epoch, position);
+          }});
+  transactor_ = std::make_unique<Transactor>(options_, &reader_->workers(), writer_.get(),
+                                             metrics_->Transactions(options_.name));
   writer_->SetPartitionEnd(partition_end);
 }
 

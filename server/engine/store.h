@@ -19,6 +19,7 @@
 #include "server/engine/projection_sampler.h"
 #include "server/engine/projections.h"
 #include "server/engine/reader.h"
+#include "server/engine/transactor.h"
 #include "server/engine/writer.h"
 #include "server/pg/pool.h"
 #include "server/telemetry/metrics.h"
@@ -40,6 +41,7 @@ class Store {
   Store& operator=(const Store&) = delete;
 
   [[nodiscard]] Writer& writer() { return *writer_; }
+  [[nodiscard]] Transactor& transactor() { return *transactor_; }
   [[nodiscard]] Reader& reader() { return *reader_; }
   [[nodiscard]] Hub& hub() { return *hub_; }
   [[nodiscard]] Groups& groups() { return *groups_; }
@@ -85,6 +87,7 @@ class Store {
   std::unique_ptr<Groups> groups_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Writer> writer_;
+  std::unique_ptr<Transactor> transactor_;
 };
 
 // Finds the store of a tenant: what rpc/ needs to know of the registry.

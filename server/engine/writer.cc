@@ -31,10 +31,20 @@ Writer::Writer(const StoreOptions& options, std::unique_ptr<LaneDatabase> databa
 
 Writer::~Writer() { Drain(Clock::now()); }
 
-std::shared_ptr<PendingAppend> Writer::Submit(ValidatedAppend append, Deadline deadline,
-                                              PendingAppend::Done done) {
-  const std::int64_t bytes = append.total_bytes;
-  auto pending = std::make_shared<PendingAppend>(std::move(append), deadline, std::move(done));
+std::shared_ptr<PendingWrite> Writer::Submit(ValidatedAppend append, Deadline deadline,
+                                             PendingWrite::Done done) {
+  return Enqueue(std::make_shared<PendingWrite>(std::move(append), deadline, std::move(done)));
+}
+
+std::shared_ptr<PendingWrite> Writer::Submit(std::shared_ptr<Transaction> transaction,
+                                             Deadline deadline, PendingWrite::Transacted done,
+                                             std::function<void()> stale) {
+  return Enqueue(std::make_shared<PendingWrite>(std::move(transaction), deadline, std::move(done),
+                                                std::move(stale)));
+}
+
+std::shared_ptr<PendingWrite> Writer::Enqueue(std::shared_ptr<PendingWrite> pending) {
+  const std::int64_t bytes = pending->bytes();
   absl::Status refused;
   {
     MutexLock lock(&mutex_);
@@ -58,7 +68,7 @@ std::shared_ptr<PendingAppend> Writer::Submit(ValidatedAppend append, Deadline d
     }
     if (!draining_) metrics_.overloaded->Increment();
   }
-  pending->done_(std::move(refused));
+  pending->Fail(std::move(refused));
   return pending;
 }
 
@@ -100,14 +110,14 @@ bool Writer::NextBatch(Deadline deadline, Batch* batch) {
   std::int64_t events = 0;
   std::int64_t bytes = 0;
   while (!queue_.empty()) {
-    const ValidatedAppend& next = queue_.front()->append_;
-    events += static_cast<std::int64_t>(next.event_ids.size());
-    bytes += next.total_bytes;
+    const PendingWrite& next = *queue_.front();
+    events += next.events();
+    bytes += next.bytes();
     if (!batch->empty() &&
         (events > options_.writer.batch_events_max || bytes > options_.writer.batch_bytes_max)) {
       break;
     }
-    queue_bytes_ -= next.total_bytes;
+    queue_bytes_ -= next.bytes();
     metrics_.queue_wait_seconds->Observe(
         std::chrono::duration<double>(now - queue_.front()->enqueued_at_).count());
     batch->push_back(std::move(queue_.front()));
@@ -117,14 +127,14 @@ bool Writer::NextBatch(Deadline deadline, Batch* batch) {
   return true;
 }
 
-absl::Status Writer::ExpiryOf(const PendingAppend& append, Deadline now) const {
-  if (append.cancelled_.load(std::memory_order_relaxed)) {
+absl::Status Writer::ExpiryOf(const PendingWrite& write, Deadline now) const {
+  if (write.cancelled_.load(std::memory_order_relaxed)) {
     return absl::CancelledError("the caller cancelled before the append was written");
   }
-  if (now >= append.deadline_) {
+  if (now >= write.deadline_) {
     return absl::DeadlineExceededError("the deadline passed before the append was written");
   }
-  if (now - append.enqueued_at_ >= options_.writer.max_wait_ms) {
+  if (now - write.enqueued_at_ >= options_.writer.max_wait_ms) {
     return StoreUnavailable("the database could not take the append in time; nothing was written");
   }
   return absl::OkStatus();
@@ -132,7 +142,7 @@ absl::Status Writer::ExpiryOf(const PendingAppend& append, Deadline now) const {
 
 void Writer::Pause(std::chrono::milliseconds duration) {
   const Deadline until = Clock::now() + duration;
-  std::vector<std::pair<std::shared_ptr<PendingAppend>, absl::Status>> expired;
+  std::vector<std::pair<std::shared_ptr<PendingWrite>, absl::Status>> expired;
   {
     MutexLock lock(&mutex_);
     while (Clock::now() < until && !(draining_ && Clock::now() >= drain_deadline_)) {
@@ -145,13 +155,13 @@ void Writer::Pause(std::chrono::milliseconds duration) {
         ++it;
         continue;
       }
-      queue_bytes_ -= (*it)->append_.total_bytes;
+      queue_bytes_ -= (*it)->bytes();
       expired.emplace_back(std::move(*it), std::move(status));
       it = queue_.erase(it);
     }
     UpdateQueueMetrics();
   }
-  for (auto& [append, status] : expired) append->done_(std::move(status));
+  for (auto& [write, status] : expired) write->Fail(std::move(status));
 }
 
 bool Writer::GivenUp() {
@@ -165,14 +175,14 @@ bool Writer::HasWork() {
 }
 
 void Writer::FailQueue(const absl::Status& status) {
-  std::deque<std::shared_ptr<PendingAppend>> left;
+  std::deque<std::shared_ptr<PendingWrite>> left;
   {
     MutexLock lock(&mutex_);
     left.swap(queue_);
     queue_bytes_ = 0;
     UpdateQueueMetrics();
   }
-  for (const auto& append : left) append->done_(status);
+  for (const auto& write : left) write->Fail(status);
 }
 
 void Writer::Drain(Deadline deadline) {

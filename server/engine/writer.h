@@ -19,7 +19,7 @@
 #include "server/engine/lane_database.h"
 #include "server/engine/lane_host.h"
 #include "server/engine/options.h"
-#include "server/engine/pending_append.h"
+#include "server/engine/pending_write.h"
 #include "server/telemetry/metrics.h"
 
 namespace eventstore::engine {
@@ -45,8 +45,13 @@ class Writer : private LaneHost {
   // passes, or who cancels, before the append is in a batch gets DEADLINE_EXCEEDED or CANCELLED and
   // nothing is written. Errors: VERSION_CONFLICT, DUPLICATE_EVENT_ID, STREAM_DELETED,
   // STORE_UNAVAILABLE, INVALID_EVENT (what only PostgreSQL could find).
-  std::shared_ptr<PendingAppend> Submit(ValidatedAppend append, Deadline deadline,
-                                        PendingAppend::Done done);
+  std::shared_ptr<PendingWrite> Submit(ValidatedAppend append, Deadline deadline,
+                                       PendingWrite::Done done);
+
+  // As Submit, with the errors of BatchDecider for a transaction. Its conditions were evaluated;
+  // where that has to be done afresh, `stale` is called instead of `done`, from the lane's thread.
+  std::shared_ptr<PendingWrite> Submit(std::shared_ptr<Transaction> transaction, Deadline deadline,
+                                       PendingWrite::Transacted done, std::function<void()> stale);
 
   // Takes no more appends, and writes those that wait until `deadline`; what is left then fails
   // with STORE_UNAVAILABLE. Idempotent. The destructor stops at once.
@@ -59,7 +64,8 @@ class Writer : private LaneHost {
   [[nodiscard]] bool connected() const { return connected_.load(std::memory_order_relaxed); }
 
  private:
-  using Batch = std::vector<std::shared_ptr<PendingAppend>>;
+  using Batch = std::vector<std::shared_ptr<PendingWrite>>;
+  std::shared_ptr<PendingWrite> Enqueue(std::shared_ptr<PendingWrite> pending);
   void ThreadMain();
   // Waits for work, but no longer than until `deadline`. False when the lane should end; an empty
   // batch when there was none.
@@ -67,7 +73,7 @@ class Writer : private LaneHost {
   // Whether the thread has ended, or ends until then.
   bool Finished(Deadline wait_until);
   // For the lane.
-  [[nodiscard]] absl::Status ExpiryOf(const PendingAppend& append, Deadline now) const override;
+  [[nodiscard]] absl::Status ExpiryOf(const PendingWrite& write, Deadline now) const override;
   void Pause(std::chrono::milliseconds duration) override;
   [[nodiscard]] bool GivenUp() override;
   [[nodiscard]] bool HasWork() override;
@@ -89,7 +95,7 @@ class Writer : private LaneHost {
   std::atomic<std::int64_t> partition_end_{0};
   Mutex mutex_;
   CondVar changed_;
-  std::deque<std::shared_ptr<PendingAppend>> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::shared_ptr<PendingWrite>> queue_ ABSL_GUARDED_BY(mutex_);
   std::int64_t queue_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   Deadline drain_deadline_ ABSL_GUARDED_BY(mutex_) = Deadline::max();

@@ -36,6 +36,14 @@ std::vector<Key> LimitKeys() {
       IntegerKey("limits.filter_regex_bytes_max",
                  EVENTSTORE_FIELD(store.limits.filter_regex_bytes_max), {1, 64 << 10},
                  "Most bytes of a filter's regular expression."),
+      IntegerKey("limits.checks_max", EVENTSTORE_FIELD(store.limits.checks_max), {0, 10'000},
+                 "Most checks of one transaction."),
+      IntegerKey("limits.conditions_max", EVENTSTORE_FIELD(store.limits.conditions_max), {0, 1'000},
+                 "Most conditions of one transaction."),
+      IntegerKey("limits.condition_items_max", EVENTSTORE_FIELD(store.limits.condition_items_max),
+                 {0, 1'000}, "Most alternatives in the query of one condition."),
+      IntegerKey("limits.snapshots_max", EVENTSTORE_FIELD(store.limits.snapshots_max), {0, 10'000},
+                 "Most snapshots of one transaction."),
       IntegerKey("limits.error_message_bytes_max",
                  EVENTSTORE_FIELD(store.limits.error_message_bytes_max), {256, 1 << 20},
                  "Most bytes of a dead letter's error message, and of the note that resolves it."),
@@ -84,6 +92,18 @@ std::vector<Key> WriterKeys() {
                  {0, 1'000'000},
                  "After other daemons wrote up to so many events, what is remembered of streams is "
                  "repaired from them; after more it is forgotten."),
+      IntegerKey("writer.condition_positions_max",
+                 EVENTSTORE_FIELD(store.writer.condition_positions_max), {0, 1'000'000},
+                 "Most positions that were committed since a transaction's conditions were "
+                 "evaluated and that the lane looks at itself; after more they are evaluated "
+                 "afresh."),
+      IntegerKey("writer.condition_comparisons_max",
+                 EVENTSTORE_FIELD(store.writer.condition_comparisons_max), {1, 1'000'000'000},
+                 "Most comparisons of an event with an alternative of a condition that the lane "
+                 "makes for one batch."),
+      IntegerKey("writer.condition_evaluations_max",
+                 EVENTSTORE_FIELD(store.writer.condition_evaluations_max), {1, 100},
+                 "How often a transaction's conditions are evaluated; then it is OVERLOADED."),
   };
 }
 

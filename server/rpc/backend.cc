@@ -25,10 +25,14 @@ class StoreBackend final : public Backend {
   explicit StoreBackend(std::shared_ptr<engine::Store> store) : store_(std::move(store)) {}
 
   std::function<void()> Submit(ValidatedAppend append, Deadline deadline,
-                               engine::PendingAppend::Done done) override {
+                               engine::PendingWrite::Done done) override {
     return [pending = store_->writer().Submit(std::move(append), deadline, std::move(done))] {
       pending->Cancel();
     };
+  }
+  std::function<void()> Transact(ValidatedTransaction transaction, Deadline deadline,
+                                 engine::Done<v1::TransactResponse> done) override {
+    return store_->transactor().Submit(std::move(transaction), deadline, std::move(done));
   }
   void ReadStreamPage(engine::StreamPageQuery query, Deadline deadline,
                       engine::Done<engine::StreamPage> done) override {

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "server/core/transaction.h"
 #include "server/core/validation.h"
 #include "server/engine/dead_letters.h"
 #include "server/engine/groups/groups.h"
@@ -36,7 +37,10 @@ class Backend {
   virtual ~Backend() = default;
   // Returns what cancels the append.
   [[nodiscard]] virtual std::function<void()> Submit(ValidatedAppend append, Deadline deadline,
-                                                     engine::PendingAppend::Done done) = 0;
+                                                     engine::PendingWrite::Done done) = 0;
+  [[nodiscard]] virtual std::function<void()> Transact(ValidatedTransaction transaction,
+                                                       Deadline deadline,
+                                                       engine::Done<v1::TransactResponse> done) = 0;
   virtual void ReadStreamPage(engine::StreamPageQuery query, Deadline deadline,
                               engine::Done<engine::StreamPage> done) = 0;
   virtual void ReadAllPage(engine::AllPageQuery query, Deadline deadline,

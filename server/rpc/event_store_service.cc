@@ -13,6 +13,7 @@
 #include "server/rpc/read_all.h"
 #include "server/rpc/read_stream.h"
 #include "server/rpc/subscribe.h"
+#include "server/rpc/transact.h"
 #include "server/rpc/unary_call.h"
 #include "server/rpc/wire.h"
 
@@ -118,6 +119,7 @@ absl::Status HandleGetHead(v1::GetHeadRequest request, GetHeadCall* call) {
 EventStoreService::Methods::Methods(telemetry::Metrics* metrics)
     : append_events(MakeMethod("AppendEvents", metrics)),
       append_events_stream(MakeMethod("AppendEventsStream", metrics)),
+      transact(MakeMethod("Transact", metrics)),
       read_stream(MakeMethod("ReadStream", metrics)),
       read_all(MakeMethod("ReadAll", metrics)),
       subscribe(MakeMethod("Subscribe", metrics)),
@@ -145,6 +147,13 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* EventStoreService::
     grpc::CallbackServerContext* context) {
   return std::make_shared<AppendStreamCall>(&environment_, context, &methods_.append_events_stream)
       ->Start();
+}
+
+grpc::ServerUnaryReactor* EventStoreService::Transact(grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* request,
+                                                      grpc::ByteBuffer* response) {
+  return TransactCall::Start(&environment_, context, &methods_.transact, request, response,
+                             HandleTransact);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* EventStoreService::ReadStream(

@@ -22,14 +22,15 @@ namespace eventstore::rpc {
 // are sent without being copied.
 using RawEventStoreService = v1::EventStoreService::WithRawCallbackMethod_AppendEvents<
     v1::EventStoreService::WithRawCallbackMethod_AppendEventsStream<
-        v1::EventStoreService::WithRawCallbackMethod_ReadStream<
-            v1::EventStoreService::WithRawCallbackMethod_ReadAll<
-                v1::EventStoreService::WithRawCallbackMethod_Subscribe<
-                    v1::EventStoreService::WithRawCallbackMethod_GetStreamInfo<
-                        v1::EventStoreService::WithRawCallbackMethod_ListStreams<
-                            v1::EventStoreService::WithRawCallbackMethod_GetEvent<
-                                v1::EventStoreService::WithRawCallbackMethod_GetHead<
-                                    v1::EventStoreService::Service>>>>>>>>>;
+        v1::EventStoreService::WithRawCallbackMethod_Transact<
+            v1::EventStoreService::WithRawCallbackMethod_ReadStream<
+                v1::EventStoreService::WithRawCallbackMethod_ReadAll<
+                    v1::EventStoreService::WithRawCallbackMethod_Subscribe<
+                        v1::EventStoreService::WithRawCallbackMethod_GetStreamInfo<
+                            v1::EventStoreService::WithRawCallbackMethod_ListStreams<
+                                v1::EventStoreService::WithRawCallbackMethod_GetEvent<
+                                    v1::EventStoreService::WithRawCallbackMethod_GetHead<
+                                        v1::EventStoreService::Service>>>>>>>>>>;
 
 // Holds no threads and no server: register it with a grpc::ServerBuilder. Its methods are called by
 // gRPC's threads and never block. Must outlive the server, and the stores must have stopped their
@@ -49,6 +50,9 @@ class EventStoreService final : public RawEventStoreService {
                                          grpc::ByteBuffer* response) override;
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* AppendEventsStream(
       grpc::CallbackServerContext* context) override;
+  grpc::ServerUnaryReactor* Transact(grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* ReadStream(grpc::CallbackServerContext* context,
                                                          const grpc::ByteBuffer* request) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* ReadAll(grpc::CallbackServerContext* context,
@@ -73,6 +77,7 @@ class EventStoreService final : public RawEventStoreService {
     explicit Methods(telemetry::Metrics* metrics);
     Method append_events;
     Method append_events_stream;
+    Method transact;
     Method read_stream;
     Method read_all;
     Method subscribe;

@@ -1,21 +1,14 @@
 #include "server/tables/checkpoints_table.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <string>
 #include <utility>
 
 #include "server/core/errors.h"
 #include "server/core/ids.h"
-#include "server/core/validation.h"
+#include "server/tables/checkpoint_row.h"
 
 namespace eventstore::tables {
 namespace {
-
-#define EVENTSTORE_CHECKPOINT_COLUMNS                                        \
-  "projection_name, global_position, epoch, last_event_id, last_event_type," \
-  " last_processed_at, events_processed, created_at, updated_at, filter::jsonb "
-constexpr int kCheckpointColumns = 10;
 
 // Locks the row before it is looked at, so that what is decided and what is answered agree.
 constexpr pg::Statement kLock{
@@ -70,33 +63,6 @@ constexpr pg::Statement kReset{
 constexpr pg::Statement kDelete{"checkpoints_delete",
                                 "DELETE FROM projection_checkpoints WHERE projection_name = $1"};
 
-void ParseFilter(std::string_view json, v1::Checkpoint* checkpoint) {
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = true;
-  v1::Filter filter;
-  const auto parsed =
-      google::protobuf::util::JsonStringToMessage(std::string(json), &filter, options);
-  // The daemon writes no other; what somebody else wrote there counts as no filter.
-  if (parsed.ok()) *checkpoint->mutable_filter() = std::move(filter);
-}
-
-v1::Checkpoint ParseCheckpoint(const pg::Result& result, int row) {
-  v1::Checkpoint checkpoint;
-  checkpoint.set_projection_name(std::string(result.Text(row, 0)));
-  checkpoint.set_position(result.Int64(row, 1));
-  checkpoint.set_epoch(result.Int64(row, 2));
-  if (!result.IsNull(row, 3)) checkpoint.set_last_event_id(FormatUuid(result.Uuid(row, 3)));
-  if (!result.IsNull(row, 4)) checkpoint.set_last_event_type(std::string(result.Text(row, 4)));
-  if (!result.IsNull(row, 5)) {
-    FromUnixMicros(result.Timestamp(row, 5), checkpoint.mutable_last_processed_at());
-  }
-  checkpoint.set_events_processed(result.Int64(row, 6));
-  FromUnixMicros(result.Timestamp(row, 7), checkpoint.mutable_created_at());
-  FromUnixMicros(result.Timestamp(row, 8), checkpoint.mutable_updated_at());
-  if (!result.IsNull(row, 9)) ParseFilter(result.Jsonb(row, 9), &checkpoint);
-  return checkpoint;
-}
-
 std::vector<v1::Checkpoint> ParseCheckpoints(const pg::Result& result) {
   std::vector<v1::Checkpoint> checkpoints;
   checkpoints.reserve(static_cast<std::size_t>(result.rows()));
@@ -131,15 +97,7 @@ absl::StatusOr<pg::Params> SaveParams(const v1::SaveCheckpointRequest& request,
     params.Text(request.last_event_type());
   }
   params.Int64(request.events_processed());
-  if (request.filter().ByteSizeLong() == 0) {
-    params.Null(pg::kJsonb);
-  } else {
-    std::string json;
-    if (!google::protobuf::util::MessageToJsonString(request.filter(), &json).ok()) {
-      return InvalidRequest("filter", "filter: cannot be written as JSON");
-    }
-    params.Jsonb(json);
-  }
+  if (absl::Status added = AddFilterParam(request.filter(), &params); !added.ok()) return added;
   params.Bool(request.has_filter());
   if (request.has_expected_position()) {
     params.Int64(request.expected_position());

@@ -196,12 +196,46 @@ LaneMetrics Metrics::Lane(const std::string& store) {
       make.Counter("eventstore_lane_cache_hits_total", "Stream versions found in the cache.");
   lane.cache_misses = make.Counter("eventstore_lane_cache_misses_total",
                                    "Stream versions looked up in the database.");
+  const auto conditions = [&make](const char* checked) {
+    return make.Counter(
+        "eventstore_conditions_total",
+        "Transactions with conditions that the lane decided, by where it looked for "
+        "what was committed since their evaluation.",
+        {{"checked", checked}});
+  };
+  lane.conditions_current = conditions("current");
+  lane.conditions_by_memory = conditions("memory");
+  lane.conditions_by_query = conditions("query");
   lane.head_position =
       make.Gauge("eventstore_head_position", "The last committed position that is known here.");
   lane.epoch = make.Gauge("eventstore_epoch", "How often the store's history was rewound.");
   lane.partition_headroom = make.Gauge("eventstore_partition_headroom_positions",
                                        "Positions left in the partitions that exist.");
   return lane;
+}
+
+TransactionMetrics Metrics::Transactions(const std::string& store) {
+  Maker make(registry_.get(), {{"store", store}});
+  const auto by_result = [&make](const char* result) {
+    return make.Counter("eventstore_transactions_total", "Transactions answered, by result.",
+                        {{"result", result}});
+  };
+  TransactionMetrics transactions{};
+  transactions.committed = by_result("committed");
+  transactions.replayed = by_result("replayed");
+  transactions.rejected = by_result("rejected");
+  transactions.failed = by_result("failed");
+  transactions.evaluated =
+      make.Counter("eventstore_condition_evaluations_total",
+                   "Times that the conditions of a transaction were evaluated on the tables.");
+  transactions.reevaluated =
+      make.Counter("eventstore_condition_reevaluations_total",
+                   "Times that the lane sent a transaction back, because too much was committed "
+                   "since its conditions were evaluated.");
+  transactions.evaluation_seconds = make.Histogram(
+      "eventstore_condition_evaluation_seconds",
+      "Time to evaluate the conditions of a transaction, with its waiting.", kRpcSeconds);
+  return transactions;
 }
 
 ReadMetrics Metrics::Read(const std::string& store) {

@@ -57,9 +57,23 @@ struct LaneMetrics {
   prometheus::Gauge* cache_streams;           // eventstore_lane_cache_streams
   prometheus::Counter* cache_hits;            // eventstore_lane_cache_hits_total
   prometheus::Counter* cache_misses;          // eventstore_lane_cache_misses_total
+  prometheus::Counter* conditions_current;    // eventstore_conditions_total{checked="current"}
+  prometheus::Counter* conditions_by_memory;  // eventstore_conditions_total{checked="memory"}
+  prometheus::Counter* conditions_by_query;   // eventstore_conditions_total{checked="query"}
   prometheus::Gauge* head_position;           // eventstore_head_position
   prometheus::Gauge* epoch;                   // eventstore_epoch
   prometheus::Gauge* partition_headroom;      // eventstore_partition_headroom_positions
+};
+
+// Transactions of a store (label `store`), by what became of them.
+struct TransactionMetrics {
+  prometheus::Counter* committed;             // eventstore_transactions_total{result="committed"}
+  prometheus::Counter* replayed;              // eventstore_transactions_total{result="replayed"}
+  prometheus::Counter* rejected;              // eventstore_transactions_total{result="rejected"}
+  prometheus::Counter* failed;                // eventstore_transactions_total{result="failed"}
+  prometheus::Counter* evaluated;             // eventstore_condition_evaluations_total
+  prometheus::Counter* reevaluated;           // eventstore_condition_reevaluations_total
+  prometheus::Histogram* evaluation_seconds;  // eventstore_condition_evaluation_seconds
 };
 
 // Reading and subscribing (label `store`).
@@ -162,6 +176,7 @@ class Metrics {
 
   [[nodiscard]] PoolMetrics Pool(const std::string& store);
   [[nodiscard]] LaneMetrics Lane(const std::string& store);
+  [[nodiscard]] TransactionMetrics Transactions(const std::string& store);
   [[nodiscard]] ReadMetrics Read(const std::string& store);
   [[nodiscard]] ProjectionMetrics Projections(const std::string& store);
   [[nodiscard]] RpcMetrics Rpc(const std::string& method);

@@ -1,6 +1,7 @@
 -- Fills an empty store with :events events as if the daemon had appended them: ten to a stream, one
--- stream after the other. No daemon may serve the store meanwhile. The streams are named fill-0 to
--- fill-(N-1), but not in the order of their events: the first 20,000 names lie all over the store.
+-- stream after the other, and each with one of :tags tags (none if that is 0). No daemon may serve the
+-- store meanwhile. The streams are named fill-0 to fill-(N-1), but not in the order of their events: the
+-- first 20,000 names lie all over the store.
 BEGIN;
 CREATE TEMPORARY TABLE payloads ON COMMIT DROP AS
 SELECT n, ('{"data":"' || (SELECT left(string_agg(md5(random()::text || n || i), ''), 239)
@@ -15,10 +16,14 @@ SELECT i AS position, (i - 1) / 10 + 1 AS stream_key,
        date_trunc('second', now()) - interval '1 day' + i * interval '1 millisecond' AS created_at
   FROM generate_series(1, (:events)::bigint) AS i;
 INSERT INTO events (global_position, event_id, stream_key, aggregate_id, aggregate_type, event_type,
-                    version, timestamp, payload, created_at, size_bytes)
+                    version, timestamp, payload, created_at, size_bytes, tags)
 SELECT position, event_id, stream_key, aggregate_id, 'Bench', 'BenchEvent', version, created_at,
-       payload, created_at, 300
+       payload, created_at, 300,
+       CASE WHEN :tags > 0 THEN ARRAY['tag-' || position % greatest(:tags, 1)] END
   FROM filled JOIN payloads ON n = position % 256 ORDER BY position;
+INSERT INTO event_tags (tag, global_position)
+SELECT 'tag-' || position % greatest(:tags, 1), position FROM filled WHERE :tags > 0
+ ORDER BY position;
 INSERT INTO event_ids (event_id, global_position, stream_key, version, created_at)
 SELECT event_id, position, stream_key, version, created_at FROM filled ORDER BY position;
 INSERT INTO streams (stream_key, aggregate_type, aggregate_id, version, first_position,

@@ -14,6 +14,8 @@ STORE = "store"
 MEMORY_BYTES_MAX = 300 << 20
 READ_EVENTS = 20_000  # in each ReadAll: long enough for a rate, short enough to count many
 PGBENCH_CLIENTS = (16, 64)
+TAGGED_EVENTS = 1_000_000
+TAGS = 100_000
 SUBSCRIBERS = 50
 SUBSCRIBER_CONNECTIONS = 10
 SUBSCRIBE_RATE = 1000
@@ -133,6 +135,21 @@ def appends(mode: str, in_flight: int, clients: tuple) -> Callable[[Row, Plan, C
     return measure
 
 
+def transact(row: Row, plan: Plan, cluster: Cluster) -> Outcome:
+    """Conditional transactions beside plain appends of the same events, on one store and daemon.
+
+    Every event of the store has one of the tags, ten events each; a condition asks whether its tag
+    has an event of a type that was never written, so that all ten are looked at.
+    """
+    cluster.create_store(STORE, max(plan.store_events, TAGGED_EVENTS), tags=TAGS)
+    load = Load(cluster, cluster.serve(STORE), plan.times)
+    streams = plan.existing_streams()
+    return alternate(row, plan, cluster, f"{cluster.store_events(STORE):,} with {TAGS:,} tags",
+                     {"plain appends":
+                      lambda: load.events("append", "--in-flight", 64, *streams)},
+                     lambda: load.events("transact", "--in-flight", 64, "--tags", TAGS, *streams))
+
+
 def bulk(row: Row, plan: Plan, cluster: Cluster) -> Outcome:
     inserts = Bulk(cluster, plan.times, "bulk", plan.store_events)
     cluster.create_store(STORE, plan.store_events)
@@ -207,6 +224,9 @@ ROWS = (
         appends("append", 1, (1,))),
     Row("stream256", "`AppendEventsStream`, 1 event, 256 in flight", "as the first", "events/s",
         2.0, 3.0, appends("append-stream", 256, PGBENCH_CLIENTS)),
+    Row("transact", "`Transact`, 1 event under a condition, 64 in flight",
+        "`AppendEvents`, 1 event, 64 in flight, on the same store of 1 million events and 100,000 "
+        "tags", "events/s", 0.7, 0.9, transact),
     Row("bulk", "`AppendEvents`, 100 events, 16 in flight",
         "bulk insert of 500 rows into our own tables by one connection", "events/s", 0.7, 0.9,
         bulk),

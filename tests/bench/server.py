@@ -76,14 +76,15 @@ class Cluster:
     def create_database(self, database: str) -> None:
         self.sql("postgres", f"CREATE DATABASE {database} TEMPLATE template0")
 
-    def create_store(self, database: str, events: int) -> None:
-        """Makes a store of so many events: a daemon the tables and partitions, SQL the rest."""
+    def create_store(self, database: str, events: int, tags: int = 0) -> None:
+        """Makes a store of so many events: a daemon the tables and partitions, SQL the rest. With
+        `tags`, every event has one of so many."""
         if events % EVENTS_PER_STREAM or events // EVENTS_PER_STREAM % STREAMS_PRIME == 0:
             raise Failure(f"a store of {events} events cannot be filled: take another number")
         self.create_database(database)
         self.stop(self.serve(database))
         if events > 0:
-            self.sql_file(database, "fill.sql", events=events)
+            self.sql_file(database, "fill.sql", events=events, tags=tags)
 
     def serve(self, database: str) -> Daemon:
         """Starts a daemon on a store."""

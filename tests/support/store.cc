@@ -186,7 +186,7 @@ ValidatedAppend Validated(v1::AppendEventsRequest request) {
 }
 
 std::future<Answer> Submit(engine::Store& store, ValidatedAppend append, Deadline deadline,
-                           std::shared_ptr<engine::PendingAppend>* pending) {
+                           std::shared_ptr<engine::PendingWrite>* pending) {
   auto promise = std::make_shared<std::promise<Answer>>();
   auto future = promise->get_future();
   auto submitted = store.writer().Submit(std::move(append), deadline, [promise](Answer answer) {

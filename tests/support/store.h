@@ -94,7 +94,7 @@ using Answer = absl::StatusOr<v1::AppendEventsResponse>;
 // Submits, and waits for the answer later.
 std::future<Answer> Submit(engine::Store& store, ValidatedAppend append,
                            Deadline deadline = Deadline::max(),
-                           std::shared_ptr<engine::PendingAppend>* pending = nullptr);
+                           std::shared_ptr<engine::PendingWrite>* pending = nullptr);
 std::future<Answer> Submit(engine::Store& store, v1::AppendEventsRequest request);
 // Throws where no answer comes.
 Answer Await(std::future<Answer>& answer);

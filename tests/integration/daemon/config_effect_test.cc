@@ -454,6 +454,28 @@ void SeeLimits(const Settings& changed) {
   v1::ReadAllRequest pattern;
   pattern.mutable_filter()->set_event_type_regex("abcde");
   refused("filter_regex_bytes_max", client.Stream("ReadAll", pattern)->Finish());
+  const auto transact = [&](const char* limit,
+                            const std::function<void(v1::TransactRequest*)>& set) {
+    v1::TransactRequest request;
+    *request.add_appends() = AppendRequest(NewStream(), Any(), NewEvents(1));
+    set(&request);
+    v1::TransactResponse response;
+    refused(limit, client.Unary("Transact", request, &response));
+  };
+  const auto twice = [](auto add) {
+    return [add](v1::TransactRequest* request) {
+      add(request);
+      add(request);
+    };
+  };
+  transact("checks_max", twice([](auto* r) { r->add_checks(); }));
+  transact("conditions_max", twice([](auto* r) { r->add_conditions(); }));
+  transact("snapshots_max", twice([](auto* r) { r->add_snapshots(); }));
+  transact("condition_items_max", [](auto* r) {
+    auto* condition = r->add_conditions();
+    condition->add_query();
+    condition->add_query();
+  });
   v1::SubscribeRequest subscribe;
   subscribe.set_max_batch_size(6);
   CHECK(client.Stream("Subscribe", subscribe)->Finish().info().field() == "max_batch_size");
@@ -555,6 +577,30 @@ void SeeForeignEventsMax(const Settings& changed) {
     } else {
       CHECK(cached >= 11);
     }
+  }
+}
+
+// What commits between the evaluation of a condition and the lane is more than it may look at.
+void SeeConditionBounds(const Settings& changed) {
+  auto daemon = StartWith(changed, kPatientLane);
+  auto nobody_writes = std::make_unique<LockedHead>(daemon->dsn());
+  auto first =
+      daemon->client().Stream("AppendEvents", AppendRequest(NewStream(), Any(), NewEvents(2)));
+  REQUIRE(
+      Eventually([&] { return Value(*daemon, "eventstore_lane_queue_wait_seconds_count") == 1; }));
+  v1::TransactRequest request;
+  *request.add_appends() = AppendRequest(NewStream(), Any(), NewEvents(1));
+  request.add_conditions()->add_query()->add_tags("x");
+  auto second = daemon->client().Stream("Transact", request);
+  REQUIRE(Eventually([&] { return Value(*daemon, "eventstore_lane_queue_appends") == 1; }));
+  nobody_writes.reset();
+  CHECK(first->Finish().ok());
+  const CallStatus status = second->Finish();
+  if (changed.at("writer.condition_evaluations_max") == "1") {
+    CHECK(status.info().limit_name() == "writer.condition_evaluations_max");
+  } else {
+    CHECK(status.ok());
+    CHECK(Value(*daemon, "eventstore_condition_reevaluations_total") == 1);
   }
 }
 
@@ -781,6 +827,10 @@ const std::vector<Row>& Rows() {
         {"limits.json_number_digits_max", "20"},
         {"limits.filter_values_max", "1"},
         {"limits.filter_regex_bytes_max", "4"},
+        {"limits.checks_max", "1"},
+        {"limits.conditions_max", "1"},
+        {"limits.condition_items_max", "1"},
+        {"limits.snapshots_max", "1"},
         {"limits.error_message_bytes_max", "300"},
         {"limits.error_stacktrace_bytes_max", "400"},
         {"limits.batch_events_max", "5"},
@@ -802,6 +852,12 @@ const std::vector<Row>& Rows() {
        {{"writer.idle_in_transaction_timeout_ms", "200"}},
        SeeIdleInTransactionTimeout},
       {"foreign events", {{"writer.foreign_events_max", "0"}}, SeeForeignEventsMax},
+      {"condition positions",
+       {{"writer.condition_positions_max", "0"}, {"writer.condition_evaluations_max", "1"}},
+       SeeConditionBounds},
+      {"condition comparisons",
+       {{"writer.condition_comparisons_max", "1"}, {"writer.condition_evaluations_max", "2"}},
+       SeeConditionBounds},
       {"read queue", {{"reader.threads", "1"}, {"reader.queue_requests_max", "2"}}, SeeReadQueue},
       {"pages",
        {{"reader.page_events_max", "4"},

@@ -300,7 +300,7 @@ TEST_CASE("A caller that gives up before its append is in a batch writes nothing
   HeadLock lock(conninfo);
   auto in_batch = Submit(*store, Request(Stream("s"), Any(), NewIds(1)));
   REQUIRE(lock.AwaitWaiter());
-  std::shared_ptr<PendingAppend> pending;
+  std::shared_ptr<PendingWrite> pending;
   auto cancelled =
       Submit(*store, Validated(Request(Stream("s"), Any(), NewIds(1))), Deadline::max(), &pending);
   auto late = Submit(*store, Validated(Request(Stream("s"), Any(), NewIds(1))),

@@ -164,8 +164,8 @@ CliResult RunMode(FakeServer* server, const std::string& warm_up,
 }
 
 TEST_CASE("EveryModeMeasures") {
-  const auto mode = GENERATE(as<std::string>(), "append", "append-stream", "read-stream",
-                             "read-all", "subscribe");
+  const auto mode = GENERATE(as<std::string>(), "append", "append-stream", "transact",
+                             "read-stream", "read-all", "subscribe");
   FakeServer server;
   std::vector<std::string> arguments = {mode, "--connections",     "2", "--events-per-append",
                                         "3",  "--events-per-read", "5"};
@@ -240,8 +240,25 @@ TEST_CASE("NewStreamsAreTheRunsOwnBesideExistingOnes") {
   CHECK(fresh > 0);
 }
 
+TEST_CASE("TransactAsksForTheTagThatItWrites") {
+  FakeServer server;
+  const CliResult result = RunMode(&server, "0", {"transact", "--tags", "3"});
+  INFO(result.out << result.err);
+  REQUIRE(result.code == 0);
+  REQUIRE_FALSE(server.transactions().empty());
+  for (const v1::TransactRequest& request : server.transactions()) {
+    REQUIRE(request.conditions_size() == 1);
+    const v1::QueryItem& item = request.conditions(0).query(0);
+    CHECK(item.tags_size() == 1);
+    CHECK(item.event_types_size() == 1);
+    CHECK(request.appends(0).events(0).tags(0) == item.tags(0));
+    CHECK(request.appends(0).events(0).event_type() != item.event_types(0));
+    CHECK((item.tags(0) == "tag-0" || item.tags(0) == "tag-1" || item.tags(0) == "tag-2"));
+  }
+}
+
 TEST_CASE("SomeFailuresAreReportedByReason") {
-  const auto mode = GENERATE(as<std::string>(), "append", "append-stream");
+  const auto mode = GENERATE(as<std::string>(), "append", "append-stream", "transact");
   FakeServer server;
   v1::ErrorInfo problem;
   problem.set_reason(v1::ERROR_REASON_OVERLOADED);
@@ -256,8 +273,8 @@ TEST_CASE("SomeFailuresAreReportedByReason") {
 }
 
 TEST_CASE("AServerThatIsNotThereFailsEveryMode") {
-  const auto mode = GENERATE(as<std::string>(), "append", "append-stream", "read-stream",
-                             "read-all", "subscribe");
+  const auto mode = GENERATE(as<std::string>(), "append", "append-stream", "transact",
+                             "read-stream", "read-all", "subscribe");
   const CliResult result = RunCliWith(
       {"bench", mode, "--address", "127.0.0.1:1", "--duration", "0.2", "--warm-up", "0"});
   INFO(mode << "\n" << result.out << result.err);

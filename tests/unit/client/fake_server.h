@@ -87,6 +87,10 @@ class FakeServer : public v1::EventStoreService::Service, public grpc::health::v
     MutexLock lock(&mutex_);
     return appends_;
   }
+  [[nodiscard]] std::vector<v1::TransactRequest> transactions() {
+    MutexLock lock(&mutex_);
+    return transactions_;
+  }
   [[nodiscard]] std::vector<v1::SubscribeRequest> subscriptions() {
     MutexLock lock(&mutex_);
     return subscriptions_;
@@ -124,6 +128,22 @@ class FakeServer : public v1::EventStoreService::Service, public grpc::health::v
                             v1::AppendEventsResponse* response) override {
     MutexLock lock(&mutex_);
     return Append(*request, response);
+  }
+
+  grpc::Status Transact(grpc::ServerContext* /*context*/, const v1::TransactRequest* request,
+                        v1::TransactResponse* response) override {
+    MutexLock lock(&mutex_);
+    transactions_.push_back(*request);
+    for (const v1::AppendEventsRequest& append : request->appends()) {
+      grpc::Status status = Append(append, response->add_results());
+      if (!status.ok()) return status;
+    }
+    if (request->has_checkpoint()) {
+      response->mutable_checkpoint()->set_projection_name(request->checkpoint().projection_name());
+      response->mutable_checkpoint()->set_position(request->checkpoint().position());
+    }
+    for (int i = 0; i < request->snapshots_size(); ++i) response->add_snapshots_saved(i == 0);
+    return grpc::Status::OK;
   }
 
   grpc::Status AppendEventsStream(
@@ -369,6 +389,7 @@ class FakeServer : public v1::EventStoreService::Service, public grpc::health::v
   CondVar changed_;
   std::vector<v1::Event> events_ ABSL_GUARDED_BY(mutex_);
   std::deque<grpc::Status> failures_ ABSL_GUARDED_BY(mutex_);
+  std::vector<v1::TransactRequest> transactions_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::AppendEventsRequest> appends_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::SubscribeRequest> subscriptions_ ABSL_GUARDED_BY(mutex_);
   v1::ReadStreamRequest last_read_ ABSL_GUARDED_BY(mutex_);

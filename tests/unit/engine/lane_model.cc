@@ -2,6 +2,7 @@
 
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
 
 #include <algorithm>
 #include <limits>
@@ -25,6 +26,24 @@ bool Holds(const v1::ExpectedVersion& expected, std::int64_t version) {
   if (expected.has_no_stream()) return version == 0;
   if (expected.has_stream_exists()) return version != 0;
   return expected.kind_case() == v1::ExpectedVersion::kExact && expected.exact() == version;
+}
+
+bool MatchesNaively(const v1::AppendCondition& condition, const v1::NewEvent& event) {
+  for (const v1::QueryItem& item : condition.query()) {
+    const auto& types = item.event_types();
+    bool all = types.empty() || std::count(types.begin(), types.end(), event.event_type()) > 0;
+    for (const std::string& tag : item.tags()) {
+      all = all && std::count(event.tags().begin(), event.tags().end(), tag) > 0;
+    }
+    if (all) return true;
+  }
+  return condition.query().empty();
+}
+
+std::size_t EventsOf(const Request& request) {
+  std::size_t events = 0;
+  for (const ValidatedAppend& append : request.appends()) events += append.event_ids.size();
+  return events;
 }
 
 std::int64_t MicrosOf(const google::protobuf::Timestamp& time) {
@@ -62,6 +81,26 @@ bool NaiveBatch::Tombstoned(const std::string& stream) const {
   return stored != nullptr && stored->tombstoned_by != 0 && stored->tombstoned_by < base_commit_;
 }
 
+std::int64_t& NaiveBatch::VersionOf(const std::string& stream) {
+  const auto known = versions_.try_emplace(stream, 0);
+  if (known.second) known.first->second = StoredVersion(stream);
+  return known.first->second;
+}
+
+NaiveBatch::Place NaiveBatch::Write(const ValidatedAppend& append, const std::string& stream) {
+  std::int64_t& version = VersionOf(stream);
+  const v1::StreamId& id = append.request.stream();
+  const Place first{position_ + 1, version + 1, stream, id.tenant_id(), id.aggregate_id()};
+  for (std::size_t i = 0; i < append.event_ids.size(); ++i) {
+    Place place = first;
+    place.position = ++position_;
+    place.version = ++version;
+    written_.emplace(append.event_ids[i], place);
+    events_.emplace_back(position_, &append.request.events(static_cast<int>(i)));
+  }
+  return first;
+}
+
 NaiveBatch::Verdict NaiveBatch::Decide(const Request& request) {
   const std::vector<Uuid>& ids = request.append.event_ids;
   std::vector<Place> stored;
@@ -78,25 +117,88 @@ NaiveBatch::Verdict NaiveBatch::Decide(const Request& request) {
       replay = replay && stored[i].stream == request.stream &&
                stored[i].version == stored[0].version + static_cast<std::int64_t>(i);
     }
-    return {replay ? Kind::kReplayed : Kind::kDuplicate, stored[0], blamed, 0};
+    return {replay ? Kind::kReplayed : Kind::kDuplicate, stored[0], blamed, 0, 0, {}, {}};
   }
-  if (Tombstoned(request.stream)) return {Kind::kDeleted, {}, 0, 0};
-  const auto known = versions_.try_emplace(request.stream, 0);
-  std::int64_t& version = known.first->second;
-  if (known.second) version = StoredVersion(request.stream);
+  if (Tombstoned(request.stream)) return {Kind::kDeleted, {}, 0, 0, 0, {}, {}};
+  const std::int64_t version = VersionOf(request.stream);
   if (!Holds(request.append.request.expected_version(), version)) {
-    return {Kind::kConflict, {}, 0, version};
+    return {Kind::kConflict, {}, 0, version, 0, {}, {}};
   }
-  const v1::StreamId& stream = request.append.request.stream();
-  const Place first{position_ + 1, version + 1, request.stream, stream.tenant_id(),
-                    stream.aggregate_id()};
-  for (const Uuid& id : ids) {
-    Place place = first;
-    place.position = ++position_;
-    place.version = ++version;
-    written_.emplace(id, place);
+  return {Kind::kWritten, Write(request.append, request.stream), 0, 0, 0, {}, {}};
+}
+
+std::int64_t NaiveBatch::FindMatch(const v1::AppendCondition& condition) const {
+  const std::int64_t stored =
+      tables_->FindMatch(condition, condition.after_position(), base_position_);
+  if (stored != 0) return stored;
+  for (const auto& [position, event] : events_) {
+    if (MatchesNaively(condition, *event)) return position;
   }
-  return {Kind::kWritten, first, 0, 0};
+  return 0;
+}
+
+NaiveBatch::Verdict NaiveBatch::DecideTransaction(const Request& request, bool conditions_count) {
+  Verdict verdict{Kind::kReplayed, {}, 0, 0, 0, {}, {}};
+  std::size_t known = 0;
+  std::size_t events = 0;
+  bool replay = true;
+  for (std::size_t a = 0; a < request.appends().size(); ++a) {
+    const std::vector<Uuid>& ids = request.appends()[a].event_ids;
+    std::optional<Place> first;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const std::optional<Place> place = Find(ids[i]);
+      ++events;
+      if (!place.has_value()) {
+        replay = false;
+        continue;
+      }
+      if (!first.has_value()) first = place;
+      ++known;
+      replay = replay && place->stream == request.stream_of(a) &&
+               place->version == first->version + static_cast<std::int64_t>(i);
+    }
+    verdict.firsts.push_back(first.value_or(Place()));
+  }
+  if (known > 0) {
+    if (known < events || !replay) verdict.kind = Kind::kDuplicate;
+    return verdict;
+  }
+  verdict.kind = Kind::kWritten;
+  for (const std::string& stream : request.streams) {
+    if (Tombstoned(stream)) verdict.kind = Kind::kDeleted;
+  }
+  if (verdict.kind == Kind::kDeleted) return verdict;
+  const ValidatedTransaction& wanted = request.transaction->request;
+  std::vector<std::string> checks;
+  for (std::size_t i = 0; i < wanted.checks.size(); ++i) {
+    const std::int64_t version = VersionOf(request.check_streams[i]);
+    if (Holds(wanted.checks[i].check.expected_version(), version)) continue;
+    checks.push_back(absl::StrCat("checks[", i, "].expected_version ", version));
+  }
+  std::vector<std::string> conditions;
+  for (std::size_t i = 0; conditions_count && i < wanted.conditions.size(); ++i) {
+    const std::int64_t position = FindMatch(wanted.conditions[i]);
+    if (position != 0) conditions.push_back(absl::StrCat("conditions[", i, "] ", position));
+  }
+  const NaiveBatch before = *this;
+  verdict.firsts.clear();
+  for (std::size_t a = 0; a < wanted.appends.size(); ++a) {
+    const std::int64_t version = VersionOf(request.streams[a]);
+    if (!Holds(wanted.appends[a].request.expected_version(), version)) {
+      verdict.violations.push_back(absl::StrCat("appends[", a, "].expected_version ", version));
+    }
+    verdict.firsts.push_back(Write(wanted.appends[a], request.streams[a]));
+  }
+  for (const auto& more : {checks, conditions}) {
+    verdict.violations.insert(verdict.violations.end(), more.begin(), more.end());
+  }
+  if (verdict.violations.empty()) return verdict;
+  position_ = before.position_;
+  written_ = before.written_;
+  events_ = before.events_;
+  versions_ = before.versions_;
+  verdict.kind = Kind::kConflict;
+  return verdict;
 }
 
 // --- the judge ---
@@ -107,16 +209,18 @@ LaneModel::LaneModel(const MemoryTables* tables, MemoryLaneDatabase* database)
 void LaneModel::Expect(bool holds, std::string_view what) {
   if (holds) return;
   std::string complaint(what);
-  if (judged_ != nullptr) absl::StrAppend(&complaint, " (append ", judged_->serial, ")");
+  if (judged_ != nullptr) absl::StrAppend(&complaint, " (write ", judged_->serial, ")");
   if (database_->keep_calls) database_->calls.push_back("  COMPLAINT: " + complaint);
   database_->complaints.push_back(std::move(complaint));
 }
 
 std::size_t LaneModel::StoredOf(const Request& request) const {
   std::size_t stored = 0;
-  for (const Uuid& id : request.append.event_ids) {
-    const StoredEvent* event = tables_->FindEvent(id);
-    stored += event != nullptr && event->author == request.serial ? 1 : 0;
+  for (const ValidatedAppend& append : request.appends()) {
+    for (const Uuid& id : append.event_ids) {
+      const StoredEvent* event = tables_->FindEvent(id);
+      stored += event != nullptr && event->author == request.serial ? 1 : 0;
+    }
   }
   return stored;
 }
@@ -131,15 +235,19 @@ void LaneModel::Begin(const std::vector<Request*>& batch) {
   }
 }
 
-void LaneModel::Answered(Request* request, const absl::StatusOr<v1::AppendEventsResponse>& answer) {
+void LaneModel::Begin(Request* request, std::string_view told) {
   judged_ = request;
   if (database_->keep_calls) {
-    database_->calls.push_back(absl::StrCat(
-        "  append ", request->serial, ": ",
-        answer.ok() ? answer->ShortDebugString() : DetailOf(answer.status()).ShortDebugString()));
+    database_->calls.push_back(absl::StrCat("  write ", request->serial, ": ",
+                                            absl::string_view(told.data(), told.size())));
   }
-  Expect(++request->answers == 1, "an append was answered again");
-  Expect(by_serial_.contains(request->serial), "an append of an earlier batch was answered");
+  Expect(++request->answers == 1, "a write was answered again");
+  Expect(by_serial_.contains(request->serial), "a write of an earlier batch was answered");
+}
+
+void LaneModel::Answered(Request* request, const absl::StatusOr<v1::AppendEventsResponse>& answer) {
+  Begin(request,
+        answer.ok() ? answer->ShortDebugString() : DetailOf(answer.status()).ShortDebugString());
   const auto reason = DetailOf(answer.status()).reason();
   const bool decided = answer.ok() || reason == v1::ERROR_REASON_VERSION_CONFLICT ||
                        reason == v1::ERROR_REASON_DUPLICATE_EVENT_ID ||
@@ -148,8 +256,35 @@ void LaneModel::Answered(Request* request, const absl::StatusOr<v1::AppendEvents
   judged_ = nullptr;
 }
 
-void LaneModel::Judge(Request* request, const absl::StatusOr<v1::AppendEventsResponse>& answer) {
-  Expect(!request->expired_before, "an append was decided that had expired before its batch");
+void LaneModel::Answered(Request* request, const absl::StatusOr<v1::TransactResponse>& answer) {
+  Begin(request,
+        answer.ok() ? answer->ShortDebugString() : DetailOf(answer.status()).ShortDebugString());
+  const auto reason = DetailOf(answer.status()).reason();
+  const bool decided = answer.ok() || reason == v1::ERROR_REASON_VERSION_CONFLICT ||
+                       reason == v1::ERROR_REASON_CONDITION_FAILED ||
+                       reason == v1::ERROR_REASON_DUPLICATE_EVENT_ID ||
+                       reason == v1::ERROR_REASON_STREAM_DELETED;
+  decided ? Judge(request, answer) : JudgeFailure(request, answer.status());
+  judged_ = nullptr;
+}
+
+void LaneModel::SentBack(Request* request) {
+  Begin(request, "sent back");
+  ++database_->seen["sent back"];
+  request->outcome = Outcome::kDecided;
+  const Evaluation& evaluation = request->transaction->evaluation;
+  Expect(!request->transaction->request.conditions.empty(), "an evaluation of nothing was stale");
+  // Another history, or too much of it: only then.
+  const std::int64_t since = tables_->head().position - evaluation.position;
+  Expect(database_->disturbed() || evaluation.epoch != tables_->head().epoch ||
+             database_->undos() != request->undos_at_evaluation || since > condition_positions_max,
+         "an evaluation was called stale that was not");
+  Expect(StoredOf(*request) == 0, "a write was sent back and written");
+  judged_ = nullptr;
+}
+
+void LaneModel::PrepareGroup(Request* request) {
+  Expect(!request->expired_before, "a write was decided that had expired before its batch");
   if (!group_.has_value() || group_moment_ != database_->moment()) {
     group_.emplace(tables_, database_->last_write());
     group_moment_ = database_->moment();
@@ -158,14 +293,18 @@ void LaneModel::Judge(Request* request, const absl::StatusOr<v1::AppendEventsRes
   }
   Expect(request->serial > group_last_, "a batch was not answered in its order");
   group_last_ = request->serial;
+}
+
+void LaneModel::Judge(Request* request, const absl::StatusOr<v1::AppendEventsResponse>& answer) {
+  PrepareGroup(request);
   const NaiveBatch::Verdict verdict = group_->Decide(*request);
   request->outcome = answer.ok() && !answer->deduplicated() ? Outcome::kWritten : Outcome::kDecided;
   switch (verdict.kind) {
     case Kind::kWritten:
-      if (answer.ok()) return JudgeWritten(*request, *answer, verdict.first);
+      if (answer.ok()) return JudgeWritten(*request, 0, *answer, verdict.first);
       return Expect(false, "an append should have been written");
     case Kind::kReplayed:
-      if (answer.ok()) return JudgeReplayed(*request, *answer, verdict.first);
+      if (answer.ok()) return JudgeReplayed(*request, 0, *answer, verdict.first);
       return Expect(false, "a replay was refused");
     default:
       if (!answer.ok()) return JudgeError(*request, answer.status(), verdict);
@@ -173,10 +312,82 @@ void LaneModel::Judge(Request* request, const absl::StatusOr<v1::AppendEventsRes
   }
 }
 
-void LaneModel::JudgeWritten(const Request& request, const v1::AppendEventsResponse& answer,
+void LaneModel::Judge(Request* request, const absl::StatusOr<v1::TransactResponse>& answer) {
+  PrepareGroup(request);
+  // What was evaluated on a history that the same server then lost, in the same epoch, tells
+  // nothing, and nobody can know.
+  const bool conditions_count = database_->undos() == request->undos_at_evaluation;
+  const bool guess = !conditions_count && !request->transaction->request.conditions.empty();
+  const NaiveBatch before = *group_;
+  const NaiveBatch::Verdict verdict = group_->DecideTransaction(*request, conditions_count);
+  request->outcome = answer.ok() && !answer->deduplicated() ? Outcome::kWritten : Outcome::kDecided;
+  if (answer.ok()) {
+    if (verdict.kind == Kind::kWritten || verdict.kind == Kind::kReplayed) {
+      return JudgeResults(*request, *answer, verdict);
+    }
+    return Expect(false, "a transaction should have been refused");
+  }
+  if (guess && verdict.kind == Kind::kWritten) {
+    group_.emplace(before);
+    return;
+  }
+  if (verdict.kind == Kind::kWritten || verdict.kind == Kind::kReplayed) {
+    return Expect(false, "a transaction was refused that should not have been");
+  }
+  if (!guess) JudgeViolations(*request, answer.status(), verdict);
+}
+
+void LaneModel::JudgeResults(const Request& request, const v1::TransactResponse& answer,
+                             const NaiveBatch::Verdict& verdict) {
+  const bool written = verdict.kind == Kind::kWritten;
+  ++database_->seen[written ? "transaction written" : "transaction replayed"];
+  const auto& conditions = request.transaction->request.conditions;
+  if (written && !conditions.empty()) ++database_->seen["condition held"];
+  Expect(answer.deduplicated() == !written, "a transaction was told to be another kind of thing");
+  if (answer.results_size() != static_cast<int>(request.appends().size())) {
+    return Expect(false, "a transaction has not as many results as appends");
+  }
+  for (std::size_t i = 0; i < request.appends().size(); ++i) {
+    const v1::AppendEventsResponse& result = answer.results(static_cast<int>(i));
+    written ? JudgeWritten(request, i, result, verdict.firsts[i])
+            : JudgeReplayed(request, i, result, verdict.firsts[i]);
+  }
+}
+
+void LaneModel::JudgeViolations(const Request& request, const absl::Status& status,
+                                const NaiveBatch::Verdict& verdict) {
+  Expect(StoredOf(request) == 0, "a transaction was written and refused");
+  const std::vector<v1::ErrorInfo> details = DetailsOf(status);
+  const auto all = [&details](v1::ErrorReason reason) {
+    return std::all_of(details.begin(), details.end(),
+                       [reason](const auto& detail) { return detail.reason() == reason; });
+  };
+  if (verdict.kind == Kind::kDuplicate) {
+    ++database_->seen["transaction duplicate"];
+    return Expect(all(v1::ERROR_REASON_DUPLICATE_EVENT_ID), "stored ids should have been told");
+  }
+  if (verdict.kind == Kind::kDeleted) {
+    ++database_->seen["transaction deleted"];
+    return Expect(all(v1::ERROR_REASON_STREAM_DELETED), "a deleted stream should have been told");
+  }
+  ++database_->seen["transaction conflict"];
+  std::vector<std::string> told;
+  for (const v1::ErrorInfo& detail : details) {
+    const bool condition = detail.reason() == v1::ERROR_REASON_CONDITION_FAILED;
+    if (condition) ++database_->seen["condition failed"];
+    told.push_back(
+        absl::StrCat(detail.field(), " ", condition ? detail.position() : detail.actual()));
+  }
+  Expect(told == verdict.violations,
+         absl::StrCat("other violations were told than there are: ", absl::StrJoin(told, ", "),
+                      "; not ", absl::StrJoin(verdict.violations, ", ")));
+}
+
+void LaneModel::JudgeWritten(const Request& request, std::size_t append,
+                             const v1::AppendEventsResponse& answer,
                              const NaiveBatch::Place& first) {
   ++database_->seen["written"];
-  const std::vector<Uuid>& ids = request.append.event_ids;
+  const std::vector<Uuid>& ids = request.appends()[append].event_ids;
   const auto size = static_cast<std::int64_t>(ids.size());
   Expect(!request.expired || request.expired_at >= database_->last_write_moment(),
          "an append was written after it had expired");
@@ -193,7 +404,8 @@ void LaneModel::JudgeWritten(const Request& request, const v1::AppendEventsRespo
     if (position > tables_->head().position) return Expect(false, "a written event is not there");
     const StoredEvent& event = tables_->log()[static_cast<std::size_t>(position - 1)];
     Expect(event.author == request.serial && event.id == ids[index] &&
-               event.stream_name == request.stream && event.version == first.version + i &&
+               event.stream_name == request.stream_of(append) &&
+               event.version == first.version + i &&
                event.created_at_micros == MicrosOf(answer.created_at()) &&
                i < answer.event_ids_size() &&
                answer.event_ids(static_cast<int>(i)) == FormatUuid(ids[index]),
@@ -202,10 +414,11 @@ void LaneModel::JudgeWritten(const Request& request, const v1::AppendEventsRespo
   database_->Told(answer.last_position());
 }
 
-void LaneModel::JudgeReplayed(const Request& request, const v1::AppendEventsResponse& answer,
+void LaneModel::JudgeReplayed(const Request& request, std::size_t append,
+                              const v1::AppendEventsResponse& answer,
                               const NaiveBatch::Place& first) {
   ++database_->seen["replayed"];
-  const std::vector<Uuid>& ids = request.append.event_ids;
+  const std::vector<Uuid>& ids = request.appends()[append].event_ids;
   const StoredEvent* first_event = tables_->FindEvent(ids.front());
   const StoredEvent* last_event = tables_->FindEvent(ids.back());
   Expect(answer.deduplicated(), "a replay was called a first write");
@@ -273,7 +486,7 @@ void LaneModel::JudgeFailure(Request* request, const absl::Status& status) {
   } else if (detail.reason() == v1::ERROR_REASON_STORE_UNAVAILABLE) {
     ++database_->seen[stored == 0 ? "unavailable" : "unavailable, written"];
     request->outcome = Outcome::kUnavailable;
-    Expect(stored == 0 || stored == request->append.event_ids.size(), "an append was torn");
+    Expect(stored == 0 || stored == EventsOf(*request), "a write was torn");
     Expect(stored == 0 || database_->in_doubt(), "an append was written, and the lane knew it");
   } else {
     ++database_->seen["internal error"];

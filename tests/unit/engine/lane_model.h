@@ -6,7 +6,9 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -19,20 +21,34 @@
 
 namespace eventstore::engine {
 
-// An append as the test knows it, and what became of it.
+// A write as the test knows it, and what became of it: an append, or a transaction.
 struct Request {
   enum class Outcome { kNone, kWritten, kDecided, kExpired, kRefused, kUnavailable, kInternal };
 
   std::int64_t serial = 0;  // from 1; the payload of each of its events begins with it
   ValidatedAppend append;   // the lane's is another copy
   std::string stream;       // as NameText has it
-  int poisoned = -1;        // the first event that the database refuses
+  // Null: an append. The lane's is another copy; `append` and `stream` are its first append's.
+  std::shared_ptr<Transaction> transaction;
+  std::vector<std::string> streams;  // of its appends
+  std::vector<std::string> check_streams;
+  std::int64_t undos_at_evaluation = 0;  // of the database
+  int poisoned_append = 0;
+  int poisoned = -1;  // the first event that the database refuses
   bool expired_before = false;
   bool expired = false;         // the lane is told so, if it asks
   std::int64_t expired_at = 0;  // the database's moment
   int batch = 0;
   int answers = 0;
   Outcome outcome = Outcome::kNone;
+
+  [[nodiscard]] std::span<const ValidatedAppend> appends() const {
+    if (transaction == nullptr) return {&append, 1};
+    return transaction->request.appends;
+  }
+  [[nodiscard]] const std::string& stream_of(std::size_t index) const {
+    return transaction == nullptr ? stream : streams[index];
+  }
 };
 
 // Decides appends one by one on a state of the tables: that before one of the lane's commits, or
@@ -54,11 +70,21 @@ class NaiveBatch {
     Place first;              // of the events written or replayed; of the event to blame
     int blamed = 0;           // index of the event whose id is stored
     std::int64_t actual = 0;  // version
+    int blamed_append = 0;
+    // Of a transaction: where its appends are, and every expectation that does not hold, as
+    // "field actual" or "field position".
+    std::vector<Place> firsts;
+    std::vector<std::string> violations;
   };
   Verdict Decide(const Request& request);
+  // `written`: the lane wrote it, and what the conditions say cannot be judged.
+  Verdict DecideTransaction(const Request& request, bool conditions_count);
 
  private:
   [[nodiscard]] std::optional<Place> Find(const Uuid& id) const;
+  std::int64_t& VersionOf(const std::string& stream);
+  Place Write(const ValidatedAppend& append, const std::string& stream);
+  [[nodiscard]] std::int64_t FindMatch(const v1::AppendCondition& condition) const;
   // A stream's version as of the state.
   [[nodiscard]] std::int64_t StoredVersion(const std::string& stream) const;
   [[nodiscard]] bool Tombstoned(const std::string& stream) const;
@@ -68,6 +94,7 @@ class NaiveBatch {
   const std::int64_t base_commit_;  // what this commit and later ones did does not count
   std::int64_t position_;
   std::map<Uuid, Place> written_;
+  std::vector<std::pair<std::int64_t, const v1::NewEvent*>> events_;  // written, by position
   std::map<std::string, std::int64_t> versions_;
 };
 
@@ -78,21 +105,33 @@ class LaneModel {
   // Both must outlive this object.
   LaneModel(const MemoryTables* tables, MemoryLaneDatabase* database);
 
+  std::int64_t condition_positions_max = 0;  // as the lane has it
+
   // Around Lane::Process. `given_up`: the lane was told to give up meanwhile. `more`: it was told
   // that more work waits, and may answer this batch with the next one.
   void Begin(const std::vector<Request*>& batch);
   void End(bool given_up, bool more);
 
   void Answered(Request* request, const absl::StatusOr<v1::AppendEventsResponse>& answer);
+  void Answered(Request* request, const absl::StatusOr<v1::TransactResponse>& answer);
+  // It was sent back for a fresh evaluation.
+  void SentBack(Request* request);
   void Committed(const CommittedBatch& batch);
   void Rewound(std::int64_t epoch, std::int64_t head_position);
 
  private:
+  void Begin(Request* request, std::string_view told);
+  void PrepareGroup(Request* request);
   void Judge(Request* request, const absl::StatusOr<v1::AppendEventsResponse>& answer);
-  void JudgeWritten(const Request& request, const v1::AppendEventsResponse& answer,
-                    const NaiveBatch::Place& first);
-  void JudgeReplayed(const Request& request, const v1::AppendEventsResponse& answer,
-                     const NaiveBatch::Place& first);
+  void Judge(Request* request, const absl::StatusOr<v1::TransactResponse>& answer);
+  void JudgeResults(const Request& request, const v1::TransactResponse& answer,
+                    const NaiveBatch::Verdict& verdict);
+  void JudgeViolations(const Request& request, const absl::Status& status,
+                       const NaiveBatch::Verdict& verdict);
+  void JudgeWritten(const Request& request, std::size_t index,
+                    const v1::AppendEventsResponse& answer, const NaiveBatch::Place& first);
+  void JudgeReplayed(const Request& request, std::size_t index,
+                     const v1::AppendEventsResponse& answer, const NaiveBatch::Place& first);
   void JudgeError(const Request& request, const absl::Status& status,
                   const NaiveBatch::Verdict& verdict);
   void JudgeFailure(Request* request, const absl::Status& status);

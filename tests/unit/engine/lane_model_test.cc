@@ -51,6 +51,8 @@ std::string RunHistory(std::uint64_t seed, bool keep_calls, std::map<std::string
   shape.cache_streams_max = shapes() % 3 == 0 ? 2 : 100;
   shape.foreign_events_max = shapes() % 4 == 0 ? 2 : 100;
   shape.appends_max = shapes() % 3 == 0 ? 1 : 10;
+  shape.transactions = shapes() % 3 == 0 ? 0 : 400;
+  shape.condition_positions_max = shapes() % 4 == 0 ? 3 : 1000;
   constexpr int kOdd[] = {10, 60, 500};
   shape.odd = kOdd[shapes() % 3];
   LaneWorld world(shape, seed);
@@ -129,6 +131,15 @@ TEST_CASE("Random batches in any weather are answered as by a naive model", "[la
                            "55P03",
                            "25006",
                            "XX000",
+                           "transaction written",
+                           "transaction replayed",
+                           "transaction conflict",
+                           "transaction duplicate",
+                           "transaction deleted",
+                           "condition held",
+                           "condition failed",
+                           "conditions by query",
+                           "sent back",
                            "written optimistically",
                            "written under the lock"}) {
     INFO(what);
@@ -145,7 +156,7 @@ std::vector<std::string> CallsOf(LaneWorld& world, const std::vector<LaneWorld::
   world.RunBatch(batch);
   std::vector<std::string> calls;
   for (const std::string& line : world.database().calls) {
-    if (line[0] != ' ' && line.find("append ") != 0) calls.push_back(line);
+    if (line[0] != ' ' && line.find("write ") != 0 && line.find("append ") != 0) calls.push_back(line);
   }
   world.database().calls.clear();
   REQUIRE(world.Complaint().empty());
@@ -168,6 +179,40 @@ TEST_CASE("A lane alone writes a batch in one round trip", "[lane]") {
   CHECK(CallsOf(world, {{0, Any(), {id}}}) ==
         Calls{"write_optimistic", "rollback", "lock", "rollback"});
   CHECK(CallsOf(world, {{1, Any(), {world.NewId()}}}) == Calls{"write_optimistic"});
+}
+
+v1::AppendCondition NoTag(const std::string& tag, std::int64_t after_position) {
+  v1::AppendCondition condition;
+  condition.add_query()->add_tags(tag);
+  condition.set_after_position(after_position);
+  return condition;
+}
+
+TEST_CASE("A transaction with conditions takes the round trips of an append", "[lane]") {
+  LaneWorld world({}, 1);
+  world.RunIdle();
+  world.database().calls.clear();
+  const auto transaction = [&] {
+    return LaneWorld::Wanted{0, Any(), {world.NewId()}, {NoTag("no such tag", 0)}};
+  };
+  CHECK(CallsOf(world, {transaction()}) == Calls{"lock", "write"});
+  CHECK(CallsOf(world, {transaction()}) == Calls{"write_optimistic"});
+  CHECK(CallsOf(world, {transaction(), transaction()}) == Calls{"write_optimistic"});
+}
+
+TEST_CASE("What another daemon committed since the evaluation takes one query for the batch",
+          "[lane]") {
+  LaneWorld world({}, 1);
+  world.RunIdle();
+  (void)CallsOf(world, {{0, Any(), {world.NewId()}, {}}});
+  world.database().calls.clear();
+  const std::vector<LaneWorld::Wanted> batch = {
+      {0, Any(), {world.NewId()}, {NoTag("no such tag", 0)}},
+      {0, Any(), {world.NewId()}, {NoTag("nor this", 0)}}};
+  // Evaluated, and then somebody else is faster.
+  world.after_evaluation = [&world] { world.NeighbourAppends(1, {world.NewId()}); };
+  CHECK(CallsOf(world, batch) ==
+        Calls{"write_optimistic", "rollback", "lock", "read_touched", "find_matches", "write"});
 }
 
 TEST_CASE("A batch that holds a conflict is written under the lock at once", "[lane]") {

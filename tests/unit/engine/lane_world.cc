@@ -16,6 +16,17 @@ constexpr int kPausesMax = 40;
 constexpr int kNeverGivenUp = 1'000'000;
 // From how far back appends come again.
 constexpr std::size_t kRepeatedMax = 60;
+constexpr int kTypes = 3;
+constexpr int kTags = 4;
+
+// A repeat has the payloads of its own number, so that what it writes is known from what the first
+// one wrote.
+void Resign(std::int64_t serial, ValidatedAppend* append) {
+  for (v1::NewEvent& event : *append->request.mutable_events()) {
+    const std::string rest = event.payload().substr(event.payload().find(' '));
+    event.set_payload(absl::StrCat(serial, rest));
+  }
+}
 
 const telemetry::LaneMetrics& Metrics() {
   static telemetry::Metrics metrics("test");
@@ -27,7 +38,7 @@ const telemetry::LaneMetrics& Metrics() {
 
 // --- the host ---
 
-void MemoryLaneHost::Begin(std::unordered_map<const PendingAppend*, Request*> batch,
+void MemoryLaneHost::Begin(std::unordered_map<const PendingWrite*, Request*> batch,
                            int pauses_until_given_up, bool more) {
   batch_ = std::move(batch);
   more_ = more;
@@ -41,7 +52,7 @@ void MemoryLaneHost::Expire(Request* request) const {
   request->expired_at = database_->moment();
 }
 
-absl::Status MemoryLaneHost::ExpiryOf(const PendingAppend& append, Deadline /*now*/) const {
+absl::Status MemoryLaneHost::ExpiryOf(const PendingWrite& append, Deadline /*now*/) const {
   Request* request = batch_.at(&append);
   if (pauses_ > kPausesMax) Expire(request);
   return request->expired ? absl::CancelledError("expired") : absl::OkStatus();
@@ -65,6 +76,7 @@ void MemoryLaneHost::Pause(std::chrono::milliseconds /*duration*/) {
 LaneWorld::LaneWorld(const Shape& shape, std::uint64_t seed) : shape_(shape), random_(seed) {
   options_.writer.cache_streams_max = shape.cache_streams_max;
   options_.writer.foreign_events_max = shape.foreign_events_max;
+  options_.writer.condition_positions_max = shape.condition_positions_max;
   options_.writer.max_wait_ms = std::chrono::milliseconds(0);  // no patience: real time is no part
   options_.writer.slow_commit_ms = std::chrono::hours(1);
   for (int i = 0; i < shape.streams; ++i) {
@@ -79,11 +91,30 @@ LaneWorld::LaneWorld(const Shape& shape, std::uint64_t seed) : shape_(shape), ra
   }
   database_ = std::make_unique<MemoryLaneDatabase>(&tables_, &random_, [this] { Neighbour(); });
   model_ = std::make_unique<LaneModel>(&tables_, database_.get());
+  model_->condition_positions_max = shape.condition_positions_max;
   host_ = std::make_unique<MemoryLaneHost>(&random_, database_.get());
   host_->Begin({}, kNeverGivenUp, /*more=*/false);
-  callbacks_.committed = [this](const CommittedBatch& batch) { model_->Committed(batch); };
+  callbacks_.committed = [this](const CommittedBatch& batch) {
+    model_->Committed(batch);
+    const std::int64_t first = batch.events.front().global_position();
+    if (ring_.epoch() != batch.epoch || ring_.end_position() + 1 != first) {
+      ring_.Reset(batch.epoch, first - 1);
+    }
+    ring_.Append(EventBlock::Make(batch.events));
+  };
   callbacks_.rewound = [this](std::int64_t epoch, std::int64_t head) {
     model_->Rewound(epoch, head);
+    ring_.Reset(epoch, head);
+  };
+  callbacks_.recent = [this](std::int64_t epoch, std::int64_t after) {
+    RecentBlocks recent;
+    if (ring_.epoch() != epoch) return recent;
+    recent.end_position = ring_.end_position();
+    recent.after_position = std::max(after, ring_.end_position() - ring_.events());
+    if (recent.after_position < recent.end_position) {
+      recent.blocks = ring_.After(recent.after_position, SIZE_MAX);
+    }
+    return recent;
   };
   callbacks_.partitions_low = [this] { ++database_->seen["partitions low"]; };
   lane_ = std::make_unique<Lane>(options_, Metrics(), callbacks_, database_.get(), host_.get());
@@ -130,6 +161,107 @@ v1::ExpectedVersion LaneWorld::RandomExpected(int stream) {
   return expected;
 }
 
+void LaneWorld::FillEvents(std::int64_t serial, const std::vector<Uuid>& ids,
+                           ValidatedAppend* append) {
+  for (const Uuid& id : ids) {
+    v1::NewEvent* event = append->request.add_events();
+    event->set_event_id(FormatUuid(id));
+    event->set_event_type(absl::StrCat("type", Below(kTypes)));
+    for (int tag = 0; tag < kTags; ++tag) {
+      if (Below(3) == 0) event->add_tags(absl::StrCat("tag", tag));
+    }
+    event->set_payload(absl::StrCat(serial, " "));
+    append->event_bytes.push_back(static_cast<std::int32_t>(event->payload().size()));
+    append->total_bytes += append->event_bytes.back();
+  }
+  append->event_ids = ids;
+}
+
+v1::AppendCondition LaneWorld::RandomCondition() {
+  v1::AppendCondition condition;
+  const std::int64_t head = tables_.head().position;
+  // Mostly from the head on, as one who has just read; or from somewhere before.
+  condition.set_after_position(Below(4) == 0 ? std::max<std::int64_t>(0, head - Below(20)) : head);
+  for (int items = Below(20) == 0 ? 0 : 1 + Below(2); items > 0; --items) {
+    v1::QueryItem* item = condition.add_query();
+    if (Below(2) == 0) item->add_event_types(absl::StrCat("type", Below(kTypes)));
+    for (int tag = 0; tag < kTags; ++tag) {
+      if (Below(3) == 0) item->add_tags(absl::StrCat("tag", tag));
+    }
+  }
+  return condition;
+}
+
+void LaneWorld::Evaluate(Request* request) {
+  Evaluation& evaluation = request->transaction->evaluation;
+  evaluation.position = tables_.head().position;
+  evaluation.epoch = tables_.head().epoch;
+  evaluation.matches.clear();
+  for (const v1::AppendCondition& condition : request->transaction->request.conditions) {
+    evaluation.matches.push_back(tables_.FindMatch(condition, condition.after_position()));
+  }
+  request->undos_at_evaluation = database_->undos();
+}
+
+void LaneWorld::MakeTransaction(Request* request, std::vector<v1::AppendCondition> conditions) {
+  request->transaction = std::make_shared<Transaction>();
+  ValidatedTransaction& transaction = request->transaction->request;
+  transaction.appends.push_back(request->append);
+  transaction.conditions = std::move(conditions);
+  request->streams.push_back(request->stream);
+  Evaluate(request);
+}
+
+void LaneWorld::MakeRandomTransaction(Request* request) {
+  MakeTransaction(request, {});
+  ValidatedTransaction& transaction = request->transaction->request;
+  // A repeat of an earlier transaction has all of its appends again.
+  for (int more = Below(3); more > 0; --more) {
+    const int stream = Below(shape_.streams);
+    const Stream& target = streams_[static_cast<std::size_t>(stream)];
+    ValidatedAppend& append = transaction.appends.emplace_back();
+    append.tenant = target.tenant;
+    *append.request.mutable_stream() = target.id;
+    *append.request.mutable_expected_version() = RandomExpected(stream);
+    FillEvents(request->serial, NewIds(), &append);
+    request->streams.push_back(target.name);
+  }
+  for (int checks = Below(3); checks > 0; --checks) {
+    const int stream = Below(shape_.streams);
+    const Stream& target = streams_[static_cast<std::size_t>(stream)];
+    ValidatedTransaction::Check& check = transaction.checks.emplace_back();
+    check.tenant = target.tenant;
+    *check.check.mutable_stream() = target.id;
+    *check.check.mutable_expected_version() = RandomExpected(stream);
+    request->check_streams.push_back(target.name);
+  }
+  for (int conditions = Below(3); conditions > 0; --conditions) {
+    transaction.conditions.push_back(RandomCondition());
+  }
+  Evaluate(request);
+  // Others commit before the lane has it.
+  if (database_->weather.neighbour > 0 && Below(4) == 0) {
+    database_->NeighbourSignsOn();
+    Neighbour();
+  }
+}
+
+std::shared_ptr<PendingWrite> LaneWorld::Pending(Request* request) {
+  if (request->transaction == nullptr) {
+    return std::make_shared<PendingWrite>(
+        request->append, Deadline::max(),
+        [this, request](absl::StatusOr<v1::AppendEventsResponse> answer) {
+          model_->Answered(request, answer);
+        });
+  }
+  return std::make_shared<PendingWrite>(
+      std::make_shared<Transaction>(*request->transaction), Deadline::max(),
+      [this, request](absl::StatusOr<v1::TransactResponse> answer) {
+        model_->Answered(request, answer);
+      },
+      [this, request] { model_->SentBack(request); });
+}
+
 Request* LaneWorld::Make(int stream, v1::ExpectedVersion expected, std::vector<Uuid> ids) {
   const Stream& target = streams_[static_cast<std::size_t>(stream)];
   auto& request = requests_.emplace_back(std::make_unique<Request>());
@@ -139,14 +271,7 @@ Request* LaneWorld::Make(int stream, v1::ExpectedVersion expected, std::vector<U
   append.tenant = target.tenant;
   *append.request.mutable_stream() = target.id;
   *append.request.mutable_expected_version() = std::move(expected);
-  for (const Uuid& id : ids) {
-    v1::NewEvent* event = append.request.add_events();
-    event->set_event_id(FormatUuid(id));
-    event->set_payload(absl::StrCat(request->serial, " "));
-    append.event_bytes.push_back(static_cast<std::int32_t>(event->payload().size()));
-    append.total_bytes += append.event_bytes.back();
-  }
-  append.event_ids = std::move(ids);
+  FillEvents(request->serial, ids, &append);
   return request.get();
 }
 
@@ -196,6 +321,21 @@ Request* LaneWorld::MakeRandom() {
     request->append.request.mutable_events(request->poisoned)->mutable_payload()->append(kPoison);
   }
   request->expired_before = request->expired = way >= 18 && way < 20;
+  const std::size_t back = 1 + random_() % std::min(requests_.size(), kRepeatedMax);
+  const Request& earlier = *requests_[requests_.size() - back];
+  if (odd && Below(4) == 0 && earlier.transaction != nullptr) {  // a whole transaction again
+    request->transaction = std::make_shared<Transaction>(*earlier.transaction);
+    request->streams = earlier.streams;
+    request->check_streams = earlier.check_streams;
+    request->append = earlier.append;
+    request->stream = earlier.stream;
+    request->poisoned = earlier.poisoned;
+    for (ValidatedAppend& append : request->transaction->request.appends)
+      Resign(request->serial, &append);
+    Evaluate(request);
+  } else if (Below(1000) < shape_.transactions) {
+    MakeRandomTransaction(request);
+  }
   return request;
 }
 
@@ -211,8 +351,15 @@ void LaneWorld::NeighbourAppends(int stream, const std::vector<Uuid>& ids) {
   tables_.Begin(/*batch=*/0);
   const std::int64_t now = std::max(tables_.head().created_at_micros, database_->ClockMicros());
   for (const Uuid& id : ids) {
-    tables_.Add(
-        {tables_.head().position + 1, key, ++version, id, now, target.id, target.name, kNeighbour});
+    tables_.Add({tables_.head().position + 1,
+                 key,
+                 ++version,
+                 id,
+                 now,
+                 target.id,
+                 target.name,
+                 kNeighbour,
+                 {}});
   }
 }
 
@@ -252,7 +399,9 @@ void LaneWorld::RunBatch(const std::vector<Wanted>& wanted, bool more) {
   std::vector<Request*> batch;
   for (const Wanted& append : wanted) {
     batch.push_back(Make(append.stream, append.expected, append.ids));
+    if (!append.conditions.empty()) MakeTransaction(batch.back(), append.conditions);
   }
+  if (after_evaluation) after_evaluation();
   Run(batch, kNeverGivenUp, more);
 }
 
@@ -277,13 +426,9 @@ void LaneWorld::Run(const std::vector<Request*>& batch, int pauses_until_given_u
   }
   batch_ = batch;
   Lane::Batch appends;
-  std::unordered_map<const PendingAppend*, Request*> by_append;
+  std::unordered_map<const PendingWrite*, Request*> by_append;
   for (Request* request : batch) {
-    appends.push_back(std::make_shared<PendingAppend>(
-        request->append, Deadline::max(),
-        [this, request](absl::StatusOr<v1::AppendEventsResponse> answer) {
-          model_->Answered(request, answer);
-        }));
+    appends.push_back(Pending(request));
     by_append[appends.back().get()] = request;
   }
   host_->Begin(std::move(by_append), pauses_until_given_up, more);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/engine/lane.h"
+#include "server/engine/ring.h"
 #include "tests/unit/engine/lane_model.h"
 #include "tests/unit/engine/memory_lane_database.h"
 #include "tests/unit/engine/memory_tables.h"
@@ -23,14 +24,14 @@ class MemoryLaneHost : public LaneHost {
   MemoryLaneHost(MemoryLaneDatabase::Random* random, const MemoryLaneDatabase* database)
       : random_(random), database_(database) {}
 
-  void Begin(std::unordered_map<const PendingAppend*, Request*> batch, int pauses_until_given_up,
+  void Begin(std::unordered_map<const PendingWrite*, Request*> batch, int pauses_until_given_up,
              bool more);
   [[nodiscard]] bool given_up() const { return pauses_ >= pauses_until_given_up_; }
   [[nodiscard]] bool connected() const { return connected_; }
   // Whether the lane waited although it should have given up.
   [[nodiscard]] bool dawdled() const { return dawdled_; }
 
-  absl::Status ExpiryOf(const PendingAppend& append, Deadline now) const override;
+  absl::Status ExpiryOf(const PendingWrite& append, Deadline now) const override;
   void Pause(std::chrono::milliseconds duration) override;
   bool GivenUp() override { return given_up(); }
   bool HasWork() override { return more_; }
@@ -42,7 +43,7 @@ class MemoryLaneHost : public LaneHost {
 
   MemoryLaneDatabase::Random* const random_;
   const MemoryLaneDatabase* const database_;
-  std::unordered_map<const PendingAppend*, Request*> batch_;
+  std::unordered_map<const PendingWrite*, Request*> batch_;
   int pauses_ = 0;
   int pauses_until_given_up_ = 1;
   bool more_ = false;
@@ -61,6 +62,9 @@ class LaneWorld {
     // elsewhere, refused data, expired.
     int appends_max = 8;
     int odd = 400;
+    // How many in a thousand are transactions, and how far they may look back.
+    int transactions = 300;
+    std::int64_t condition_positions_max = 1000;
   };
   LaneWorld(const Shape& shape, std::uint64_t seed);
   ~LaneWorld();
@@ -79,8 +83,12 @@ class LaneWorld {
     int stream = 0;
     v1::ExpectedVersion expected;
     std::vector<Uuid> ids;
+    // With any, it is a transaction, evaluated before the batch.
+    std::vector<v1::AppendCondition> conditions;
   };
   void RunBatch(const std::vector<Wanted>& wanted, bool more = false);
+  // What happens before such a batch, once its conditions were evaluated.
+  std::function<void()> after_evaluation;
   // Nothing, where the tables would refuse it.
   void NeighbourAppends(int stream, const std::vector<Uuid>& ids);
   [[nodiscard]] Uuid NewId();
@@ -99,6 +107,14 @@ class LaneWorld {
   };
   Request* Make(int stream, v1::ExpectedVersion expected, std::vector<Uuid> ids);
   Request* MakeRandom();
+  // Makes a transaction of a request; more appends, checks and conditions as it comes.
+  void MakeTransaction(Request* request, std::vector<v1::AppendCondition> conditions);
+  void MakeRandomTransaction(Request* request);
+  void FillEvents(std::int64_t serial, const std::vector<Uuid>& ids, ValidatedAppend* append);
+  v1::AppendCondition RandomCondition();
+  // What a reader's connection would find now.
+  void Evaluate(Request* request);
+  std::shared_ptr<PendingWrite> Pending(Request* request);
   // Ids that are stored already, as they lie in a stream or mixed up in some way.
   std::vector<Uuid> OldIds(int* stream);
   v1::ExpectedVersion RandomExpected(int stream);
@@ -113,6 +129,7 @@ class LaneWorld {
   std::unique_ptr<MemoryLaneDatabase> database_;
   std::unique_ptr<LaneModel> model_;
   std::unique_ptr<MemoryLaneHost> host_;
+  Ring ring_{2'000};  // small, so that not everything is in it
   LaneCallbacks callbacks_;
   std::unique_ptr<Lane> lane_;
   std::vector<std::unique_ptr<Request>> requests_;

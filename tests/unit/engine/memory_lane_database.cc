@@ -62,6 +62,7 @@ std::int64_t MemoryLaneDatabase::ClockMicros() const {
 }
 
 void MemoryLaneDatabase::Undo(int commits) {
+  ++undos_;
   for (; commits > 0 && !tables_->commits().empty(); --commits) {
     if (tables_->commits().back().number == last_write_.number) last_write_ = {};
     tables_->Undo();
@@ -273,6 +274,27 @@ absl::StatusOr<std::vector<std::int64_t>> MemoryLaneDatabase::ReadChangedStreams
   const absl::Status begun = Begin("read_changed");
   if (!begun.ok()) return begun;
   return tables_->ChangedAfter(revision);
+}
+
+absl::StatusOr<LaneDatabase::SavesState> MemoryLaneDatabase::LockSaves(
+    const std::vector<std::string>& /*projections*/,
+    const std::vector<tables::StreamName>& /*snapshot_streams*/) {
+  Complain("nothing is saved here but events");
+  return SavesState();
+}
+
+absl::StatusOr<std::vector<std::int64_t>> MemoryLaneDatabase::FindMatches(
+    const std::vector<tables::ConditionProbe>& probes) {
+  if (transaction_ != Transaction::kLocked) Complain("conditions were sought without the lock");
+  known_ = locked_;
+  const absl::Status begun = Begin("find_matches");
+  if (!begun.ok()) return begun;
+  ++seen["conditions by query"];
+  std::vector<std::int64_t> positions;
+  for (const tables::ConditionProbe& probe : probes) {
+    positions.push_back(tables_->FindMatch(*probe.condition, probe.after_position));
+  }
+  return positions;
 }
 
 LaneDatabase::Written MemoryLaneDatabase::Write(const BatchWrite& write) {

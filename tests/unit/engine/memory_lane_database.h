@@ -77,6 +77,8 @@ class MemoryLaneDatabase : public LaneDatabase {
   void FailOver(int lost_commits);
   // The same server with an older copy of the tables.
   void Rewind(int lost_commits);
+  // How often commits were lost.
+  [[nodiscard]] std::int64_t undos() const { return undos_; }
   [[nodiscard]] std::int64_t ClockMicros() const;
   void SetClock();
 
@@ -94,6 +96,11 @@ class MemoryLaneDatabase : public LaneDatabase {
   absl::StatusOr<std::vector<tables::TouchedStream>> ReadTouchedStreams(
       std::int64_t after_position, std::int64_t last_position) override;
   absl::StatusOr<std::vector<std::int64_t>> ReadChangedStreams(std::int64_t revision) override;
+  absl::StatusOr<SavesState> LockSaves(
+      const std::vector<std::string>& projections,
+      const std::vector<tables::StreamName>& snapshot_streams) override;
+  absl::StatusOr<std::vector<std::int64_t>> FindMatches(
+      const std::vector<tables::ConditionProbe>& probes) override;
   Written Write(const BatchWrite& write) override;
   void Rollback() override;
   absl::Status Probe(const tables::NewEventRow& row, Deadline deadline) override;
@@ -154,6 +161,7 @@ class MemoryLaneDatabase : public LaneDatabase {
   std::int64_t ever_told_position_ = 0;  // in this epoch, also of what was lost
   std::int64_t clock_skew_micros_ = 1'000'000'000'000;
   std::int64_t skew_told_micros_ = 0;  // when the lane was told the time last
+  std::int64_t undos_ = 0;
   bool disturbed_ = false;
   bool in_doubt_ = false;
   std::int64_t lowest_position_ = 0;

@@ -110,10 +110,13 @@ void MemoryLaneDatabase::Apply(const BatchWrite& write) {
   last_write_ = tables_->commits().back();
   last_write_moment_ = moment_;
   for (const tables::NewEventRow& row : *write.rows) {
+    v1::NewEvent content;
+    content.set_event_type(row.event->event_type());
+    *content.mutable_tags() = row.event->tags();
     tables_->Add({row.global_position, row.stream_key, row.version, row.event_id,
                   write.created_at_micros, *row.stream,
                   NameText({row.tenant, row.stream->aggregate_type(), row.stream->aggregate_id()}),
-                  AuthorOf(*row.event)});
+                  AuthorOf(*row.event), std::move(content)});
   }
 }
 

@@ -77,6 +77,30 @@ const StoredStream* MemoryTables::FindStream(const std::string& stream_name) con
   return found == streams_.end() ? nullptr : &found->second;
 }
 
+std::int64_t MemoryTables::FindMatch(const v1::AppendCondition& condition,
+                                     std::int64_t after_position,
+                                     std::int64_t last_position) const {
+  const auto matches = [&condition](const StoredEvent& event) {
+    if (condition.query().empty()) return true;
+    for (const v1::QueryItem& item : condition.query()) {
+      const auto& types = item.event_types();
+      const auto& tags = event.content.tags();
+      bool all =
+          types.empty() || std::count(types.begin(), types.end(), event.content.event_type()) > 0;
+      for (const std::string& tag : item.tags()) {
+        all = all && std::count(tags.begin(), tags.end(), tag) > 0;
+      }
+      if (all) return true;
+    }
+    return false;
+  };
+  for (auto i = static_cast<std::size_t>(after_position); i < log_.size(); ++i) {
+    if (log_[i].position > last_position) break;
+    if (matches(log_[i])) return log_[i].position;
+  }
+  return 0;
+}
+
 const std::string* MemoryTables::FindKey(std::int64_t key) const {
   const auto found = keys_.find(key);
   return found == keys_.end() ? nullptr : &found->second;

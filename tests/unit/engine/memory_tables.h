@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "eventstore/v1/transaction.pb.h"
+
 #include "server/core/ids.h"
 #include "server/tables/log_table.h"
 #include "server/tables/streams_table.h"
@@ -26,6 +28,7 @@ struct StoredEvent {
   v1::StreamId stream;
   std::string stream_name;  // as NameText has it
   std::int64_t author = kNeighbour;
+  v1::NewEvent content;  // type and tags only
 };
 
 struct StoredStream {
@@ -73,6 +76,10 @@ class MemoryTables {
   // Null: there is no such one.
   [[nodiscard]] const StoredEvent* FindEvent(const Uuid& id) const;
   [[nodiscard]] const StoredStream* FindStream(const std::string& stream_name) const;
+  // The lowest position after this one, and up to `last_position`, that matches; 0: none.
+  [[nodiscard]] std::int64_t FindMatch(const v1::AppendCondition& condition,
+                                       std::int64_t after_position,
+                                       std::int64_t last_position = INT64_MAX) const;
   [[nodiscard]] const std::string* FindKey(std::int64_t key) const;
   // The streams that revisions after this one changed; 0: anything.
   [[nodiscard]] std::vector<std::int64_t> ChangedAfter(std::int64_t revision) const;

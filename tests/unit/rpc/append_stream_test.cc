@@ -14,7 +14,7 @@ namespace {
 class FakeLane {
  public:
   explicit FakeLane(FakeBackend* backend) {
-    backend->submit = [this](ValidatedAppend append, Deadline, engine::PendingAppend::Done done) {
+    backend->submit = [this](ValidatedAppend append, Deadline, engine::PendingWrite::Done done) {
       MutexLock lock(&mutex_);
       const std::string id = append.request.stream().aggregate_id();
       waiting_[id] = std::move(done);
@@ -39,7 +39,7 @@ class FakeLane {
 
  private:
   void Answer(const std::string& id, absl::StatusOr<v1::AppendEventsResponse> answer, bool cancel) {
-    engine::PendingAppend::Done done;
+    engine::PendingWrite::Done done;
     {
       MutexLock lock(&mutex_);
       const auto found = waiting_.find(id);
@@ -52,7 +52,7 @@ class FakeLane {
   }
 
   Mutex mutex_;
-  std::map<std::string, engine::PendingAppend::Done> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, engine::PendingWrite::Done> waiting_ ABSL_GUARDED_BY(mutex_);
   int submitted_ ABSL_GUARDED_BY(mutex_) = 0;
   int cancelled_ ABSL_GUARDED_BY(mutex_) = 0;
 };
@@ -89,7 +89,7 @@ TEST_CASE("Answers come in the order of completion and carry their correlation i
 
 TEST_CASE("A bad request is answered by an error, and those around it succeed") {
   TestServer server;
-  server.backend->submit = [](ValidatedAppend, Deadline, const engine::PendingAppend::Done& done) {
+  server.backend->submit = [](ValidatedAppend, Deadline, const engine::PendingWrite::Done& done) {
     done(v1::AppendEventsResponse());
     return [] {};
   };
@@ -175,8 +175,8 @@ TEST_CASE("Draining ends the call after what is in flight was answered") {
 TEST_CASE("Answers that arrive after the client has gone are dropped") {
   TestServer server;
   Mutex mutex;
-  engine::PendingAppend::Done late;
-  server.backend->submit = [&](ValidatedAppend, Deadline, engine::PendingAppend::Done done) {
+  engine::PendingWrite::Done late;
+  server.backend->submit = [&](ValidatedAppend, Deadline, engine::PendingWrite::Done done) {
     MutexLock lock(&mutex);
     late = std::move(done);
     return [] {};  // already in a batch: cannot be cancelled

@@ -145,11 +145,13 @@ class FakeDeadLetters final : public engine::DeadLetters {
 // Each method does what the test set; unset, the store is away.
 class FakeBackend final : public Backend {
  public:
-  std::function<std::function<void()>(ValidatedAppend, Deadline, engine::PendingAppend::Done)>
-      submit = [](ValidatedAppend, Deadline, const engine::PendingAppend::Done& done) {
+  std::function<std::function<void()>(ValidatedAppend, Deadline, engine::PendingWrite::Done)>
+      submit = [](ValidatedAppend, Deadline, const engine::PendingWrite::Done& done) {
         done(Away());
         return [] {};
       };
+  std::function<absl::StatusOr<v1::TransactResponse>(const ValidatedTransaction&)> transact =
+      [](const ValidatedTransaction&) { return Away(); };
   std::function<absl::StatusOr<engine::StreamPage>(const engine::StreamPageQuery&)> stream_page =
       [](const engine::StreamPageQuery&) { return Away(); };
   std::function<absl::StatusOr<engine::AllPage>(const engine::AllPageQuery&)> all_page =
@@ -163,8 +165,13 @@ class FakeBackend final : public Backend {
       };
 
   std::function<void()> Submit(ValidatedAppend append, Deadline deadline,
-                               engine::PendingAppend::Done done) override {
+                               engine::PendingWrite::Done done) override {
     return submit(std::move(append), deadline, std::move(done));
+  }
+  std::function<void()> Transact(ValidatedTransaction transaction, Deadline,
+                                 engine::Done<v1::TransactResponse> done) override {
+    done(transact(transaction));
+    return [] {};
   }
   void ReadStreamPage(engine::StreamPageQuery query, Deadline,
                       engine::Done<engine::StreamPage> done) override {

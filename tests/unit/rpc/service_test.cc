@@ -224,7 +224,7 @@ TEST_CASE("A method that does not exist is UNIMPLEMENTED") {
   TestServer server;
   const auto context = NewContext();
   const grpc::Status status =
-      CallRaw(server, "/eventstore.v1.EventStoreService/Transact", "", context.get());
+      CallRaw(server, "/eventstore.v1.EventStoreService/NoSuchMethod", "", context.get());
   CHECK(status.error_code() == grpc::StatusCode::UNIMPLEMENTED);
 }
 
@@ -268,7 +268,7 @@ namespace {
 struct StuckLane {
   explicit StuckLane(FakeBackend* backend) {
     backend->submit = [this](ValidatedAppend, Deadline deadline,
-                             const engine::PendingAppend::Done& done) {
+                             const engine::PendingWrite::Done& done) {
       had_deadline = deadline < std::chrono::steady_clock::now() + std::chrono::hours(1);
       ++submitted;
       return [this, done] {

@@ -13,6 +13,7 @@ inline std::string TextOfAll() {
   Metrics metrics("1");
   (void)metrics.Pool("s");
   (void)metrics.Lane("s");
+  (void)metrics.Transactions("s");
   (void)metrics.Read("s");
   (void)metrics.Rpc("m");
   (void)metrics.Group("s", "g");

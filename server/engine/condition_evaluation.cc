@@ -1,0 +1,111 @@
+#include "server/engine/condition_evaluation.h"
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/strings/str_cat.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "server/core/errors.h"
+#include "server/engine/batch_decider.h"
+#include "server/engine/write_streams.h"
+#include "server/tables/checkpoints_table.h"
+#include "server/tables/condition_query.h"
+
+namespace eventstore::engine {
+namespace {
+
+// Whether what a condition asks about can be known: its position belongs to this history, and what
+// follows it was not archived.
+absl::Status CheckPositions(pg::Connection& connection, const tables::Head& head,
+                            const ValidatedTransaction& transaction, Deadline deadline) {
+  for (std::size_t i = 0; i < transaction.conditions.size(); ++i) {
+    const v1::AppendCondition& condition = transaction.conditions[i];
+    absl::Status checked = tables::CheckPosition(connection, head, condition.after_position(),
+                                                 condition.epoch(), deadline);
+    if (checked.ok() && condition.after_position() + 1 < head.first_position) {
+      checked = Archived(head.first_position,
+                         absl::StrCat("events after position ", condition.after_position(),
+                                      " were archived, so that the condition cannot be evaluated"));
+    }
+    if (checked.ok()) continue;
+    std::vector<v1::ErrorInfo> details = DetailsOf(checked);
+    if (details.empty()) return checked;  // the connection's
+    details[0].set_field(absl::StrCat("conditions[", i, "].after_position"));
+    details[0].set_index(static_cast<int>(i));
+    return MakeError(std::move(details));
+  }
+  return absl::OkStatus();
+}
+
+// All that is to be said against a transaction that is not written anyway.
+absl::Status Reject(pg::Connection& connection, const ValidatedTransaction& transaction,
+                    const tables::Head& head, const Evaluation& evaluation, Deadline deadline) {
+  std::vector<tables::StreamName> names;
+  absl::flat_hash_map<tables::StreamName, int> slots;
+  VisitStreams(transaction, [&](const tables::StreamName& name) {
+    if (slots.emplace(name, static_cast<int>(names.size())).second) names.push_back(name);
+  });
+  pg::Pipeline pipeline(&connection);
+  tables::AddLookUpStreams(&pipeline, names);
+  tables::AddReadEpochs(&pipeline);
+  const pg::Pipeline::Outcome outcome = pipeline.Run(deadline);
+  if (!outcome.status.ok()) return outcome.status;
+  const std::vector<tables::StreamRow> rows = tables::ParseLookUpStreams(outcome.results[0]);
+  BatchDecider decider(head.position, /*created_at_micros=*/0);
+  for (std::size_t i = 0; i < names.size(); ++i) (void)decider.AddStream(names[i], rows[i]);
+  decider.saves().SetHistory(head, tables::ParseReadEpochs(outcome.results[1]), 0);
+  if (transaction.checkpoint.has_value()) {
+    auto checkpoint =
+        tables::ReadCheckpoint(connection, transaction.checkpoint->projection_name(), deadline);
+    if (!checkpoint.ok()) return checkpoint.status();
+    if (checkpoint->has_value()) decider.saves().AddCheckpoint(**std::move(checkpoint));
+  }
+  BatchDecider::TransactionInput input;
+  input.request = &transaction;
+  VisitStreams(transaction,
+               [&](const tables::StreamName& name) { input.slots.push_back(slots.at(name)); });
+  input.matches = evaluation.matches;
+  input.refused = evaluation.refused;
+  input.epoch = evaluation.epoch;
+  return decider.Decide(input).status();
+}
+
+}  // namespace
+
+absl::StatusOr<Evaluation> EvaluateConditions(pg::Connection& connection,
+                                              const ValidatedTransaction& transaction,
+                                              Deadline deadline) {
+  std::vector<tables::ConditionProbe> probes;
+  for (const v1::AppendCondition& condition : transaction.conditions) {
+    probes.push_back({&condition, condition.after_position()});
+  }
+  std::vector<Uuid> ids;
+  for (const ValidatedAppend& append : transaction.appends) {
+    ids.insert(ids.end(), append.event_ids.begin(), append.event_ids.end());
+  }
+  // The ids come after: whatever the conditions saw of a first attempt, the look-up sees as well.
+  pg::Pipeline pipeline(&connection);
+  tables::AddFindMatches(&pipeline, probes);
+  tables::AddLookUpEventIds(&pipeline, ids);
+  const pg::Pipeline::Outcome outcome = pipeline.Run(deadline);
+  if (!outcome.status.ok()) return outcome.status;
+  tables::Matches found = tables::ParseFindMatches(outcome.results[0], probes);
+  const bool any_id_is_stored = outcome.results[1].rows() > 0;
+  Evaluation evaluation;
+  evaluation.position = found.head.position;
+  evaluation.epoch = found.head.epoch;
+  evaluation.matches = std::move(found.positions);
+  evaluation.refused = CheckPositions(connection, found.head, transaction, deadline);
+  if (!evaluation.refused.ok() && DetailsOf(evaluation.refused).empty()) return evaluation.refused;
+  const auto is_match = [](std::int64_t position) { return position > 0; };
+  const bool rejected = !evaluation.refused.ok() ||
+                        std::any_of(evaluation.matches.begin(), evaluation.matches.end(), is_match);
+  if (!rejected || any_id_is_stored) return evaluation;
+  absl::Status rejection = Reject(connection, transaction, found.head, evaluation, deadline);
+  if (!rejection.ok()) return rejection;
+  return evaluation;
+}
+
+}  // namespace eventstore::engine

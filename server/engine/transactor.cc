@@ -1,0 +1,115 @@
+#include "server/engine/transactor.h"
+
+#include <memory>
+#include <utility>
+
+#include "server/core/errors.h"
+#include "server/engine/condition_evaluation.h"
+
+namespace eventstore::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kRetryDelay{100};
+
+}  // namespace
+
+// One transaction. Kept alive by whoever works on it: a worker, the lane, or the caller's handle.
+class Transactor::Call : public std::enable_shared_from_this<Call> {
+ public:
+  Call(const Transactor* owner, ValidatedTransaction request, Deadline deadline,
+       Done<v1::TransactResponse> done)
+      : owner_(owner),
+        transaction_(std::make_shared<Transaction>()),
+        deadline_(deadline),
+        done_(std::move(done)) {
+    transaction_->request = std::move(request);
+  }
+
+  void Start() { transaction_->request.conditions.empty() ? Enqueue() : Evaluate(); }
+
+  void Cancel() {
+    MutexLock lock(&mutex_);
+    cancelled_ = true;
+    if (pending_ != nullptr) pending_->Cancel();
+  }
+
+ private:
+  // Neither the lane nor a worker has the transaction while this runs.
+  void Evaluate() {
+    if (++evaluations_ > owner_->options_.writer.condition_evaluations_max) {
+      return Finish(Overloaded("writer.condition_evaluations_max",
+                               owner_->options_.writer.condition_evaluations_max, kRetryDelay,
+                               "too much is committed while the conditions are evaluated"));
+    }
+    owner_->metrics_.evaluated->Increment();
+    if (evaluations_ > 1) owner_->metrics_.reevaluated->Increment();
+    const auto started = Clock::now();
+    owner_->workers_->Run<Evaluation>(
+        Workers::Kind::kRead, deadline_,
+        [transaction = transaction_](pg::Connection& connection, Deadline until) {
+          return EvaluateConditions(connection, transaction->request, until);
+        },
+        [self = shared_from_this(), started](absl::StatusOr<Evaluation> evaluation) {
+          self->owner_->metrics_.evaluation_seconds->Observe(
+              std::chrono::duration<double>(Clock::now() - started).count());
+          self->Evaluated(std::move(evaluation));
+        });
+  }
+
+  void Evaluated(absl::StatusOr<Evaluation> evaluation) {
+    if (!evaluation.ok()) return Finish(evaluation.status());
+    transaction_->evaluation = *std::move(evaluation);
+    Enqueue();
+  }
+
+  void Enqueue() {
+    {
+      MutexLock lock(&mutex_);
+      pending_ = nullptr;
+    }
+    auto pending = owner_->writer_->Submit(
+        transaction_, deadline_,
+        [self = shared_from_this()](absl::StatusOr<v1::TransactResponse> response) {
+          self->Finish(std::move(response));
+        },
+        [self = shared_from_this()] { self->Evaluate(); });
+    MutexLock lock(&mutex_);
+    if (cancelled_) pending->Cancel();
+    // By now the lane may have sent it back, and another one may be pending.
+    if (pending_ == nullptr) pending_ = std::move(pending);
+  }
+
+  void Finish(absl::StatusOr<v1::TransactResponse> response) {
+    const telemetry::TransactionMetrics& metrics = owner_->metrics_;
+    const absl::Status& status = response.status();
+    if (response.ok()) {
+      (response->deduplicated() ? metrics.replayed : metrics.committed)->Increment();
+    } else {
+      const bool rejected = absl::IsAborted(status) || absl::IsAlreadyExists(status) ||
+                            absl::IsFailedPrecondition(status) || absl::IsOutOfRange(status) ||
+                            absl::IsInvalidArgument(status);
+      (rejected ? metrics.rejected : metrics.failed)->Increment();
+    }
+    done_(std::move(response));
+  }
+
+  const Transactor* const owner_;
+  const std::shared_ptr<Transaction> transaction_;
+  const Deadline deadline_;
+  const Done<v1::TransactResponse> done_;
+  std::int64_t evaluations_ = 0;
+  Mutex mutex_;
+  std::shared_ptr<PendingWrite> pending_ ABSL_GUARDED_BY(mutex_);
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+std::function<void()> Transactor::Submit(ValidatedTransaction transaction, Deadline deadline,
+                                         Done<v1::TransactResponse> done) {
+  auto call = std::make_shared<Call>(this, std::move(transaction), deadline, std::move(done));
+  call->Start();
+  return [call] { call->Cancel(); };
+}
+
+}  // namespace eventstore::engine

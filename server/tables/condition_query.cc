@@ -1,0 +1,159 @@
+#include "server/tables/condition_query.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/tables/event_row.h"
+#include "server/tables/streams_table.h"
+
+namespace eventstore::tables {
+namespace {
+
+// Of a tag or type with fewer events than this (after the position asked for) every one may be
+// looked at; it is also the most index entries that are counted to find out.
+#define EVENTSTORE_RARE "1000"
+
+// One row an alternative: $1 the position, $2 and $3 its tags and types as array literals, $4 its
+// tenant. The head is of the same snapshot as everything else; without alternatives it is all.
+#define EVENTSTORE_PROBES                                                          \
+  " FROM log_head h LEFT JOIN LATERAL (SELECT (u.i - 1)::int4 AS i, u.after,"      \
+  " u.tags::text[] AS tags, u.types::text[] AS types, u.tenant"                    \
+  " FROM unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[]) WITH ORDINALITY" \
+  " AS u(after, tags, types, tenant, i) OFFSET 0) n ON true"
+#define EVENTSTORE_PROBE_COLUMNS \
+  "SELECT h.last_position, h.epoch, h.revision, h.first_position, n.i, "
+
+#define EVENTSTORE_TAG_COUNT(tag)                                      \
+  "(SELECT count(*) FROM (SELECT FROM event_tags c WHERE c.tag = " tag \
+  " AND c.global_position > n.after LIMIT " EVENTSTORE_RARE ") counted)"
+
+// The tag to look by: of several the rarest, as far as that can be told cheaply.
+#define EVENTSTORE_DRIVER                                                                    \
+  "(CASE WHEN cardinality(n.tags) < 2 THEN n.tags[1] ELSE (SELECT o.tag FROM unnest(n.tags)" \
+  " AS o(tag) ORDER BY " EVENTSTORE_TAG_COUNT("o.tag") ", o.tag LIMIT 1) END)"
+
+// Each look-up is LATERAL with LIMIT, which leaves the planner nothing but the primary key.
+#define EVENTSTORE_HAS_TAGS(position)                                                           \
+  "(SELECT count(*) FROM unnest(n.tags) AS o(tag) CROSS JOIN LATERAL (SELECT FROM event_tags x" \
+  " WHERE x.tag = o.tag AND x.global_position = " position                                      \
+  " LIMIT 1) found) = cardinality(n.tags)"
+
+#define EVENTSTORE_BY_TAGS(more)                                                           \
+  "(SELECT t.global_position FROM event_tags t WHERE t.tag = d.tag"                        \
+  " AND t.global_position > n.after AND (cardinality(n.tags) = 1 OR " EVENTSTORE_HAS_TAGS( \
+      "t.global_position") ")" more " ORDER BY t.global_position LIMIT 1)"
+
+// The rows are compared as the index has them. An equality on the first column would let the
+// planner take the order by position for granted and walk the primary key instead. The plain bound
+// on the position is for choosing partitions.
+#define EVENTSTORE_OF_TYPE                                                                       \
+  "(e.event_type, e.global_position) > (y.event_type, n.after) AND e.event_type <= y.event_type" \
+  " AND e.global_position > n.after"
+
+#define EVENTSTORE_TYPE_COUNT                                                                \
+  "(SELECT sum(c.count) FROM unnest(n.types) AS y(event_type) CROSS JOIN LATERAL (SELECT"    \
+  " count(*) FROM (SELECT FROM events e WHERE " EVENTSTORE_OF_TYPE " LIMIT " EVENTSTORE_RARE \
+  ") counted) c)"
+
+#define EVENTSTORE_BY_TYPES                                                                 \
+  "(SELECT min(p.global_position) FROM unnest(n.types) AS y(event_type) CROSS JOIN LATERAL" \
+  " (SELECT e.global_position FROM events e WHERE " EVENTSTORE_OF_TYPE                      \
+  " AND (n.tenant IS NULL OR e.tenant_id = n.tenant)"                                       \
+  " AND (cardinality(n.tags) = 0 OR " EVENTSTORE_HAS_TAGS(                                  \
+      "e.global_position") ") ORDER BY e.event_type, e.global_position LIMIT 1) p)"
+
+#define EVENTSTORE_BY_TENANT                                                       \
+  "(SELECT e.global_position FROM events e WHERE (e.tenant_id, e.global_position)" \
+  " > (n.tenant, n.after) AND e.tenant_id <= n.tenant AND e.tenant_id IS NOT NULL" \
+  " AND e.global_position > n.after ORDER BY e.tenant_id, e.global_position LIMIT 1)"
+
+#define EVENTSTORE_IS_OF                                                                  \
+  " AND ((cardinality(n.types) = 0 AND n.tenant IS NULL) OR EXISTS (SELECT FROM events e" \
+  " WHERE e.global_position = t.global_position"                                          \
+  " AND (cardinality(n.types) = 0 OR e.event_type = ANY (n.types))"                       \
+  " AND (n.tenant IS NULL OR e.tenant_id = n.tenant) OFFSET 0))"
+
+// Tags alone, of any tenant: the events themselves are not needed.
+constexpr pg::Statement kFindTags{
+    "conditions_find_tags", EVENTSTORE_PROBE_COLUMNS EVENTSTORE_BY_TAGS("") EVENTSTORE_PROBES
+    " LEFT JOIN LATERAL (SELECT " EVENTSTORE_DRIVER " AS tag OFFSET 0) d ON true"};
+
+constexpr pg::Statement kFindAny{
+    "conditions_find_any", EVENTSTORE_PROBE_COLUMNS
+    "CASE WHEN cardinality(n.types) > 0 AND (cardinality(n.tags) = 0"
+    " OR (" EVENTSTORE_TAG_COUNT(
+        "d.tag") " = " EVENTSTORE_RARE " AND " EVENTSTORE_TYPE_COUNT " < " EVENTSTORE_RARE
+                 ")) THEN " EVENTSTORE_BY_TYPES
+                 " WHEN cardinality(n.tags) > 0 THEN " EVENTSTORE_BY_TAGS(
+                     EVENTSTORE_IS_OF) " ELSE " EVENTSTORE_BY_TENANT " END" EVENTSTORE_PROBES
+                                       " LEFT JOIN LATERAL (SELECT " EVENTSTORE_DRIVER
+                                       " AS tag OFFSET 0) d ON true"};
+
+// What is forbidden by a condition without a query, or with an empty alternative.
+bool ForbidsAny(const v1::AppendCondition& condition) {
+  const auto is_empty = [](const v1::QueryItem& item) {
+    return item.event_types().empty() && item.tags().empty();
+  };
+  return condition.query().empty() ||
+         std::any_of(condition.query().begin(), condition.query().end(), is_empty);
+}
+
+// The alternatives that are sought in the tables. Positions are dense: what forbids every event of
+// every tenant is decided by the head alone.
+template <typename Visit>
+void VisitItems(const std::vector<ConditionProbe>& probes, Visit visit) {
+  static const v1::QueryItem any;
+  for (std::size_t i = 0; i < probes.size(); ++i) {
+    const v1::AppendCondition& condition = *probes[i].condition;
+    if (ForbidsAny(condition)) {
+      if (!condition.tenant_id().empty()) visit(i, any);
+      continue;
+    }
+    for (const v1::QueryItem& item : condition.query()) visit(i, item);
+  }
+}
+
+}  // namespace
+
+void AddFindMatches(pg::Pipeline* pipeline, const std::vector<ConditionProbe>& probes) {
+  pg::ArrayWriter afters(pg::kInt8), tags(pg::kText), types(pg::kText), tenants(pg::kUuid);
+  bool tags_alone = true;
+  VisitItems(probes, [&](std::size_t i, const v1::QueryItem& item) {
+    const std::string& tenant = probes[i].condition->tenant_id();
+    tags_alone = tags_alone && item.event_types().empty() && tenant.empty();
+    afters.Int64(probes[i].after_position);
+    tags.Text(TagsLiteral(item.tags()));
+    types.Text(TagsLiteral(item.event_types()));
+    tenant.empty() ? tenants.Null() : tenants.Uuid(TenantOf(tenant));
+  });
+  pg::Params params;
+  params.Array(&afters).Array(&tags).Array(&types).Array(&tenants);
+  pipeline->Add(tags_alone ? kFindTags : kFindAny, std::move(params));
+}
+
+Matches ParseFindMatches(const pg::Result& result, const std::vector<ConditionProbe>& probes) {
+  Matches matches;
+  matches.head.position = result.Int64(0, 0);
+  matches.head.epoch = result.Int64(0, 1);
+  matches.head.revision = result.Int64(0, 2);
+  matches.head.first_position = result.Int64(0, 3);
+  matches.positions.assign(probes.size(), 0);
+  std::vector<std::size_t> owners;  // of each alternative
+  VisitItems(probes, [&owners](std::size_t i, const v1::QueryItem&) { owners.push_back(i); });
+  const auto note = [&matches](std::size_t i, std::int64_t position) {
+    std::int64_t& lowest = matches.positions[i];
+    lowest = lowest == 0 ? position : std::min(lowest, position);
+  };
+  for (int row = 0; row < result.rows(); ++row) {
+    if (result.IsNull(row, 4) || result.IsNull(row, 5)) continue;
+    note(owners[static_cast<std::size_t>(result.Int32(row, 4))], result.Int64(row, 5));
+  }
+  for (std::size_t i = 0; i < probes.size(); ++i) {
+    const ConditionProbe& probe = probes[i];
+    if (!ForbidsAny(*probe.condition) || !probe.condition->tenant_id().empty()) continue;
+    if (probe.after_position < matches.head.position) note(i, probe.after_position + 1);
+  }
+  return matches;
+}
+
+}  // namespace eventstore::tables

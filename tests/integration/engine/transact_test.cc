@@ -1,0 +1,476 @@
+// Transactions: several appends with checks, conditions, a checkpoint and snapshots.
+#include <catch2/catch.hpp>
+
+#include "tests/integration/engine/transacting.h"
+
+namespace eventstore::engine {
+namespace {
+
+using namespace eventstore::testing;
+
+std::int64_t PositionOf(const v1::TransactResponse& response) {
+  return response.results(0).first_position();
+}
+
+TEST_CASE("A transaction stores all of its events in a row, or none", "[transact]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  v1::TransactRequest request =
+      TransactionOf({Tagged("a", {"x"}, NoStream()), Request(Stream("b"), NoStream(), NewIds(2)),
+                     Request(Stream("a"), Exact(1), NewIds(1))});
+  ExpectStream(Stream("c"), NoStream(), &request);
+  const auto response = MustTransact(*store, request);
+  REQUIRE(response.results_size() == 3);
+  CHECK(response.results(1).first_position() == 2);
+  CHECK(response.results(2).first_version() == 2);
+  CHECK_FALSE(response.deduplicated());
+  CHECK(Positions(ReadAll(*store)) == std::vector<std::int64_t>{1, 2, 3, 4});
+
+  v1::TransactRequest bad = TransactionOf(
+      {Request(Stream("c"), NoStream(), NewIds(1)), Request(Stream("a"), Exact(1), NewIds(1))});
+  ExpectStream(Stream("b"), Exact(7), &bad);
+  const auto details = DetailsOf(Transact(*store, bad).status());
+  REQUIRE(details.size() == 2);
+  CHECK(details[0].field() == "appends[1].expected_version");
+  CHECK(details[0].actual() == 2);
+  CHECK(details[1].field() == "checks[0].expected_version");
+  CHECK(details[1].actual() == 2);
+  CHECK(ReadAll(*store).size() == 4);
+  CHECK(store.Metric("eventstore_transactions_total") == 2);
+}
+
+TEST_CASE("A rejected transaction disturbs nobody in its batch", "[transact]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore store(SmallOptions(conninfo));
+  REQUIRE(Append(*store, Stream("s"), NoStream(), NewIds(1)).ok());
+  HeadLock lock(conninfo);
+  auto waiting = Submit(*store, Request(Stream("w"), Any(), NewIds(1)));
+  REQUIRE(lock.AwaitWaiter());
+  // These share the next batch.
+  auto first = Submit(*store, Request(Stream("s"), Exact(1), NewIds(1)));
+  auto rejected = StartTransact(
+      *store, TransactionOf({Tagged("s", {"x"}, Exact(2)), Tagged("s", {"x"}, Exact(2))}));
+  auto second = Submit(*store, Request(Stream("s"), Exact(2), NewIds(1)));
+  lock.Release();
+  CHECK(Await(waiting)->first_position() == 2);
+  CHECK(Await(first)->first_position() == 3);
+  const Transacted answer = AwaitTransact(rejected);
+  REQUIRE(ReasonOf(answer.status()) == v1::ERROR_REASON_VERSION_CONFLICT);
+  CHECK(DetailOf(answer.status()).index() == 1);
+  CHECK(Await(second)->first_position() == 4);
+  CHECK(Positions(ReadAll(*store)) == std::vector<std::int64_t>{1, 2, 3, 4});
+}
+
+TEST_CASE("A condition fails on what is stored, with the lowest position and all else",
+          "[transact][conditions]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  for (const char* tag : {"x", "y", "x"}) MustTransact(*store, TransactionOf({Tagged("s", {tag})}));
+  v1::TransactRequest request = TransactionOf({Tagged("s", {}, Exact(9))});
+  NoTags({"x"}, 0, &request);
+  NoTags({"z"}, 0, &request);
+  NoTags({"x"}, 1, &request);
+  ExpectStream(Stream("t"), Exact(1), &request);
+  const auto details = DetailsOf(Transact(*store, request).status());
+  REQUIRE(details.size() == 4);
+  CHECK(details[0].field() == "appends[0].expected_version");
+  CHECK(details[0].actual() == 3);
+  CHECK(details[1].field() == "checks[0].expected_version");
+  CHECK(details[2].field() == "conditions[0]");
+  CHECK(details[2].position() == 1);
+  CHECK(details[2].epoch() == 1);
+  CHECK(details[3].field() == "conditions[2]");
+  CHECK(details[3].position() == 3);
+  CHECK(ReadAll(*store).size() == 3);
+
+  v1::TransactRequest holds = TransactionOf({Tagged("s", {"x"}, Exact(3))});
+  NoTags({"x"}, 3, &holds);
+  CHECK(PositionOf(MustTransact(*store, holds)) == 4);
+}
+
+TEST_CASE("Types, tags and tenants of a condition narrow each other", "[transact][conditions]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  const std::string tenant = NewId();
+  v1::AppendEventsRequest append = Request(Stream("s", "T", tenant), Any(), NewIds(1));
+  append.mutable_events(0)->set_event_type("Enrolled");
+  append.mutable_events(0)->add_tags("course:1");
+  append.mutable_events(0)->add_tags("student:1");
+  REQUIRE(Append(*store, append).ok());
+  const auto fails = [&](const std::vector<std::string>& types,
+                         const std::vector<std::string>& tags, const std::string& of = "") {
+    v1::TransactRequest request = TransactionOf({Tagged("t", {})});
+    v1::AppendCondition* condition = request.add_conditions();
+    condition->set_tenant_id(of);
+    if (!types.empty() || !tags.empty()) {
+      v1::QueryItem* item = condition->add_query();
+      for (const std::string& type : types) item->add_event_types(type);
+      for (const std::string& tag : tags) item->add_tags(tag);
+    }
+    // After what earlier ones wrote: none of these has a tag or this type.
+    const Transacted answer = Transact(*store, request);
+    if (answer.ok()) return false;
+    CHECK(ReasonOf(answer.status()) == v1::ERROR_REASON_CONDITION_FAILED);
+    CHECK(DetailOf(answer.status()).position() == 1);
+    return true;
+  };
+  CHECK(fails({}, {}));
+  CHECK(fails({}, {}, tenant));
+  CHECK_FALSE(fails({}, {}, NewId()));
+  CHECK(fails({"Enrolled"}, {}));
+  CHECK(fails({"Left", "Enrolled"}, {}));
+  CHECK_FALSE(fails({"Left"}, {}));
+  CHECK(fails({}, {"course:1"}));
+  CHECK(fails({}, {"student:1", "course:1"}));
+  CHECK_FALSE(fails({}, {"student:2", "course:1"}));
+  CHECK(fails({"Enrolled"}, {"course:1", "student:1"}));
+  CHECK_FALSE(fails({"Left"}, {"course:1"}));
+  CHECK_FALSE(fails({"Enrolled"}, {"course:2"}));
+  CHECK(fails({"Enrolled"}, {"course:1"}, tenant));
+  CHECK_FALSE(fails({"Enrolled"}, {"course:1"}, NewId()));
+  CHECK_FALSE(fails({}, {"course:1"}, NewId()));
+  CHECK_FALSE(fails({"Enrolled"}, {}, NewId()));
+}
+
+TEST_CASE("A condition counts what commits between its evaluation and the lane",
+          "[transact][conditions]") {
+  const std::string conninfo = CreateStoreDatabase();
+  const bool other_daemon = GENERATE(false, true);
+  const bool matches = GENERATE(true, false);
+  TestStore store(SmallOptions(conninfo));
+  TestStore other(SmallOptions(conninfo));
+  v1::TransactRequest warm = TransactionOf({Tagged("s", {})});
+  NoTags({"x"}, 0, &warm);
+  MustTransact(*store, warm);
+  HeadLock lock(conninfo);
+  auto faster = Submit(other_daemon ? *other : *store, Tagged("f", {matches ? "x" : "y"}));
+  REQUIRE(lock.AwaitWaiter());
+  v1::TransactRequest request = TransactionOf({Tagged("s", {"x"})});
+  NoTags({"x"}, 0, &request);
+  auto evaluated = StartTransact(*store, request);
+  REQUIRE(Eventually([&] {
+    return store.Metric("eventstore_lane_queue_appends") > 0 ||
+           (other_daemon && store.Metric("eventstore_condition_evaluation_seconds_count") > 1);
+  }));
+  lock.Release();
+  const std::int64_t position = Await(faster)->first_position();
+  const Transacted answer = AwaitTransact(evaluated);
+  CHECK(answer.ok() == !matches);
+  if (!answer.ok()) {
+    CHECK(ReasonOf(answer.status()) == v1::ERROR_REASON_CONDITION_FAILED);
+    CHECK(DetailOf(answer.status()).position() == position);
+  }
+  // Once it was evaluated, and the lane looked at the rest by itself.
+  CHECK(store.Metric("eventstore_condition_evaluations_total") == 2);
+  CHECK(store.Metric("eventstore_conditions_total") == 2);
+}
+
+TEST_CASE("Events of earlier transactions of the batch count, its own do not",
+          "[transact][conditions]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore store(SmallOptions(conninfo));
+  HeadLock lock(conninfo);
+  auto waiting = Submit(*store, Request(Stream("w"), Any(), NewIds(1)));
+  REQUIRE(lock.AwaitWaiter());
+  std::vector<std::future<Transacted>> answers;
+  for (int i = 0; i < 3; ++i) {
+    v1::TransactRequest request = TransactionOf({Tagged("s", {"x"}), Tagged("t", {"x"})});
+    NoTags({"x"}, 0, &request);
+    answers.push_back(StartTransact(*store, request));
+  }
+  REQUIRE(Eventually([&] { return store.Metric("eventstore_lane_queue_appends") == 3; }));
+  lock.Release();
+  int won = 0;
+  for (auto& future : answers) {
+    const Transacted answer = AwaitTransact(future);
+    if (answer.ok()) ++won;
+    if (!answer.ok()) CHECK(DetailOf(answer.status()).position() == 2);
+  }
+  CHECK(won == 1);
+  CHECK(ReadAll(*store).size() == 3);
+}
+
+TEST_CASE("A slow condition does not hold the lane", "[transact][conditions]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore store(SmallOptions(conninfo));
+  REQUIRE(Append(*store, Stream("s"), NoStream(), NewIds(1)).ok());
+  // Nobody can read tags for now.
+  const auto sql = Connect(conninfo, "public");
+  Run(*sql, "BEGIN; LOCK TABLE event_tags IN ACCESS EXCLUSIVE MODE");
+  v1::TransactRequest request = TransactionOf({Request(Stream("t"), NoStream(), NewIds(1))});
+  NoTags({"x"}, 0, &request);
+  auto slow = StartTransact(*store, request);
+  for (int version = 1; version <= 20; ++version) {
+    REQUIRE(Append(*store, Stream("s"), Exact(version), NewIds(1)).ok());
+  }
+  CHECK(slow.wait_for(std::chrono::seconds(0)) == std::future_status::timeout);
+  Run(*sql, "COMMIT");
+  const Transacted answer = AwaitTransact(slow);
+  REQUIRE(answer.ok());
+  CHECK(PositionOf(*answer) == 22);
+}
+
+TEST_CASE("Past the bound a condition is evaluated afresh, a bounded number of times",
+          "[transact][conditions]") {
+  const std::string conninfo = CreateStoreDatabase();
+  const bool once = GENERATE(false, true);
+  StoreOptions options = SmallOptions(conninfo);
+  if (GENERATE(true, false)) {
+    options.writer.condition_positions_max = 0;
+  } else {
+    options.writer.condition_comparisons_max = 1;
+  }
+  options.writer.condition_evaluations_max = once ? 1 : 3;
+  TestStore store(options);
+  HeadLock lock(conninfo);
+  auto waiting = Submit(*store, Request(Stream("w"), Any(), NewIds(2)));
+  REQUIRE(lock.AwaitWaiter());
+  v1::TransactRequest request = TransactionOf({Tagged("s", {"x"})});
+  NoTags({"x"}, 0, &request);
+  auto evaluated = StartTransact(*store, request);
+  REQUIRE(Eventually([&] { return store.Metric("eventstore_lane_queue_appends") == 1; }));
+  lock.Release();
+  const Transacted answer = AwaitTransact(evaluated);
+  if (once) {
+    CHECK(ReasonOf(answer.status()) == v1::ERROR_REASON_OVERLOADED);
+    CHECK(DetailOf(answer.status()).limit_name() == "writer.condition_evaluations_max");
+    CHECK(DetailOf(answer.status()).limit() == 1);
+  } else {
+    REQUIRE(answer.ok());
+    CHECK(PositionOf(*answer) == 3);
+    CHECK(store.Metric("eventstore_condition_reevaluations_total") == 1);
+  }
+}
+
+TEST_CASE("After the epoch changed a condition is evaluated afresh", "[transact][conditions]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore store(SmallOptions(conninfo));
+  REQUIRE(Append(*store, Stream("s"), NoStream(), NewIds(1)).ok());
+  const auto sql = Connect(conninfo, "public");
+  Run(*sql,
+      "BEGIN; UPDATE log_head SET epoch = 2;"
+      "INSERT INTO log_epochs (epoch, first_position) VALUES (2, 2)");
+  v1::TransactRequest request = TransactionOf({Tagged("s", {"x"}, Exact(1))});
+  NoTags({"x"}, 1, &request)->set_epoch(1);
+  auto evaluated = StartTransact(*store, request);
+  REQUIRE(Eventually([&] {  // the lane has it, and waits for the head
+    return SelectInt(*sql,
+                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                     " AND wait_event_type = 'Lock'") > 0;
+  }));
+  Run(*sql, "COMMIT");
+  const Transacted answer = AwaitTransact(evaluated);
+  REQUIRE(answer.ok());
+  CHECK(store.Metric("eventstore_condition_reevaluations_total") == 1);
+}
+
+TEST_CASE("A position beyond its epoch's end is ahead", "[transact][conditions]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore store(SmallOptions(conninfo));
+  MustTransact(*store, TransactionOf({Tagged("s", {}), Tagged("s", {})}));
+  const auto refused = [&](std::int64_t position, std::int64_t epoch) {
+    v1::TransactRequest request = TransactionOf({Tagged("s", {})});
+    NoTags({"x"}, 0, &request);
+    NoTags({"x"}, position, &request)->set_epoch(epoch);
+    return DetailOf(Transact(*store, request).status());
+  };
+  const v1::ErrorInfo ahead = refused(3, 0);
+  CHECK(ahead.reason() == v1::ERROR_REASON_POSITION_AHEAD);
+  CHECK(ahead.field() == "conditions[1].after_position");
+  CHECK(ahead.index() == 1);
+  CHECK(refused(1, 7).reason() == v1::ERROR_REASON_POSITION_AHEAD);
+  CHECK(refused(2, 1).reason() == v1::ERROR_REASON_UNSPECIFIED);
+}
+
+TEST_CASE("A repeated transaction returns the first result, whatever it expects",
+          "[transact][replay]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore store(SmallOptions(conninfo));
+  v1::TransactRequest request =
+      TransactionOf({Tagged("a", {"x"}, NoStream()), Tagged("b", {"x"}, NoStream())});
+  NoTags({"x"}, 0, &request);  // its own events match it from now on
+  ExpectStream(Stream("c"), NoStream(), &request);
+  const auto first = MustTransact(*store, request);
+  MustTransact(*store, TransactionOf({Tagged("c", {"x"}, NoStream())}));
+  TestStore other(SmallOptions(conninfo));
+  for (TestStore* daemon : {&store, &other}) {
+    const auto again = MustTransact(**daemon, request);
+    CHECK(again.deduplicated());
+    REQUIRE(again.results_size() == 2);
+    CHECK(again.results(0).deduplicated());
+    CHECK(again.results(1).first_position() == first.results(1).first_position());
+    CHECK(again.results(1).created_at().SerializeAsString() ==
+          first.results(1).created_at().SerializeAsString());
+  }
+  CHECK(store.Metric("eventstore_append_replays_total") == 1);
+  // A part of it, or more than it, is none.
+  v1::TransactRequest more = request;
+  *more.add_appends() = Tagged("a", {});
+  CHECK(ReasonOf(Transact(*store, more).status()) == v1::ERROR_REASON_DUPLICATE_EVENT_ID);
+  v1::TransactRequest elsewhere = request;
+  *elsewhere.mutable_appends(1)->mutable_stream() = Stream("d");
+  CHECK(ReasonOf(Transact(*store, elsewhere).status()) == v1::ERROR_REASON_DUPLICATE_EVENT_ID);
+  CHECK(ReadAll(*store).size() == 3);
+}
+
+TEST_CASE("Repeats that race write once", "[transact][replay]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  for (int round = 0; round < 20; ++round) {
+    v1::TransactRequest request = TransactionOf({Tagged("a", {"r" + std::to_string(round)})});
+    NoTags({"r" + std::to_string(round)}, 0, &request);
+    std::vector<std::future<Transacted>> answers;
+    for (int i = 0; i < 4; ++i) answers.push_back(StartTransact(*store, request));
+    int written = 0;
+    for (auto& future : answers) {
+      const Transacted answer = AwaitTransact(future);
+      INFO(telemetry::MessageOf(answer.status()));
+      REQUIRE(answer.ok());
+      CHECK(PositionOf(*answer) == round + 1);
+      if (!answer->deduplicated()) ++written;
+    }
+    CHECK(written == 1);
+  }
+}
+
+v1::SaveCheckpointRequest CheckpointAt(std::int64_t position) {
+  v1::SaveCheckpointRequest checkpoint;
+  checkpoint.set_projection_name("manager");
+  checkpoint.set_position(position);
+  return checkpoint;
+}
+
+v1::Checkpoint StoredCheckpoint(TestStore& store) {
+  v1::GetCheckpointRequest request;
+  request.set_projection_name("manager");
+  request.mutable_stale_after()->set_seconds(60);
+  const auto got = AwaitDone<v1::GetCheckpointResponse>([&](Done<v1::GetCheckpointResponse> done) {
+    store->projections().GetCheckpoint(request, In(kPatience), std::move(done));
+  });
+  REQUIRE(got.ok());
+  return got->status().checkpoint();
+}
+
+TEST_CASE("A checkpoint is saved with the events, by compare-and-set", "[transact][checkpoint]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore store(SmallOptions(conninfo));
+  TestStore other(SmallOptions(conninfo));
+  REQUIRE(Append(*store, Stream("in"), NoStream(), NewIds(3)).ok());
+  v1::TransactRequest request = TransactionOf({Tagged("out", {})});
+  *request.mutable_checkpoint() = CheckpointAt(1);
+  request.mutable_checkpoint()->set_expected_position(0);
+  request.mutable_checkpoint()->set_last_event_type("Happened");
+  request.mutable_checkpoint()->set_events_processed(1);
+  const auto first = MustTransact(*store, request);
+  CHECK(first.checkpoint().position() == 1);
+  CHECK(first.checkpoint().SerializeAsString() == StoredCheckpoint(store).SerializeAsString());
+  // Done already, by whoever repeats the work with other ids.
+  v1::TransactRequest again = TransactionOf({Tagged("out", {})});
+  *again.mutable_checkpoint() = request.checkpoint();
+  const v1::ErrorInfo moved = DetailOf(Transact(*other, again).status());
+  CHECK(moved.reason() == v1::ERROR_REASON_CONDITION_FAILED);
+  CHECK(moved.field() == "checkpoint.expected_position");
+  CHECK(moved.position() == 1);
+  again.mutable_checkpoint()->clear_expected_position();
+  CHECK(DetailOf(Transact(*other, again).status()).field() == "checkpoint.position");
+  CHECK(ReadAll(*store).size() == 4);
+  again.mutable_checkpoint()->set_position(2);
+  CHECK(MustTransact(*other, again).checkpoint().events_processed() == 2);
+}
+
+TEST_CASE("Rivals for one checkpoint write once per position", "[transact][checkpoint]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore one(SmallOptions(conninfo));
+  TestStore two(SmallOptions(conninfo));
+  REQUIRE(Append(*one, Stream("in"), NoStream(), NewIds(20)).ok());
+  for (std::int64_t position = 1; position <= 20; ++position) {
+    std::vector<std::future<Transacted>> answers;
+    for (TestStore* store : {&one, &two, &one, &two}) {
+      v1::TransactRequest request = TransactionOf({Tagged("out", {})});
+      *request.mutable_checkpoint() = CheckpointAt(position);
+      request.mutable_checkpoint()->set_expected_position(position - 1);
+      answers.push_back(StartTransact(**store, request));
+    }
+    int won = 0;
+    for (auto& future : answers) {
+      const Transacted answer = AwaitTransact(future);
+      if (answer.ok()) ++won;
+      if (!answer.ok()) {
+        CHECK(ReasonOf(answer.status()) == v1::ERROR_REASON_CONDITION_FAILED);
+      }
+    }
+    REQUIRE(won == 1);
+  }
+  CHECK(ReadStream(*one, Stream("out")).size() == 20);
+}
+
+TEST_CASE("A transaction without events takes no position", "[transact][checkpoint]") {
+  TestStore store(SmallOptions(CreateStoreDatabase()));
+  REQUIRE(Append(*store, Stream("in"), NoStream(), NewIds(2)).ok());
+  v1::TransactRequest request;
+  *request.mutable_checkpoint() = CheckpointAt(2);
+  ExpectStream(Stream("in"), Exact(1), &request);
+  CHECK(ReasonOf(Transact(*store, request).status()) == v1::ERROR_REASON_VERSION_CONFLICT);
+  request.mutable_checks(0)->mutable_expected_version()->set_exact(2);
+  const auto response = MustTransact(*store, request);
+  CHECK(response.results().empty());
+  CHECK_FALSE(response.deduplicated());
+  CHECK(StoredCheckpoint(store).position() == 2);
+  CHECK(Append(*store, Stream("in"), Exact(2), NewIds(1))->first_position() == 3);
+}
+
+TEST_CASE("Snapshots are saved with the events and trimmed", "[transact][snapshots]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore store(SmallOptions(conninfo));
+  const auto sql = Connect(conninfo, "public");
+  const auto snapshot = [](std::int64_t version, const std::string& state, int keep,
+                           v1::TransactRequest* request) {
+    v1::SaveSnapshotRequest* added = request->add_snapshots();
+    *added->mutable_stream() = Stream("s");
+    added->set_version(version);
+    added->set_state(state);
+    added->set_keep_versions(keep);
+    return added;
+  };
+  v1::TransactRequest first = TransactionOf({Request(Stream("s"), NoStream(), NewIds(3))});
+  snapshot(2, R"({"n": 2})", 2, &first);
+  snapshot(3, std::string("\0\xff", 2), 2, &first)->set_content_type("application/x-state");
+  const auto saved = MustTransact(*store, first);
+  REQUIRE(saved.snapshots_saved_size() == 2);
+  CHECK(saved.snapshots_saved(0));
+  CHECK(saved.snapshots_saved(1));
+  CHECK(SelectInt(*sql, "SELECT count(*) FROM snapshots") == 2);
+  CHECK(SelectInt(*sql,
+                  "SELECT count(*) FROM snapshots WHERE version = 3 AND state IS NULL"
+                  " AND state_binary = '\\x00ff' AND content_type = 'application/x-state'"
+                  " AND size_bytes = 2") == 1);
+  CHECK(SelectInt(*sql, "SELECT (state->>'n')::bigint FROM snapshots WHERE version = 2") == 2);
+  // No newer one is replaced; and of those that are kept the oldest goes.
+  v1::TransactRequest second;
+  snapshot(1, "{}", 1, &second);
+  CHECK_FALSE(MustTransact(*store, second).snapshots_saved(0));
+  v1::TransactRequest third = TransactionOf({Request(Stream("s"), Exact(3), NewIds(1))});
+  snapshot(5, "{}", 1, &third);
+  CHECK(ReasonOf(Transact(*store, third).status()) == v1::ERROR_REASON_INVALID_REQUEST);
+  third.mutable_snapshots(0)->set_version(4);
+  CHECK(MustTransact(*store, third).snapshots_saved(0));
+  CHECK(SelectInt(*sql, "SELECT sum(version)::bigint FROM snapshots") == 4);
+}
+
+TEST_CASE("A cancelled transaction is not written", "[transact]") {
+  const std::string conninfo = CreateStoreDatabase();
+  TestStore store(SmallOptions(conninfo));
+  HeadLock lock(conninfo);
+  auto waiting = Submit(*store, Request(Stream("w"), Any(), NewIds(1)));
+  REQUIRE(lock.AwaitWaiter());
+  auto transaction = ValidateTransaction(TransactionOf({Tagged("s", {})}), Limits());
+  auto promise = std::make_shared<std::promise<Transacted>>();
+  auto answer = promise->get_future();
+  const auto cancel = store->transactor().Submit(
+      *std::move(transaction), Deadline::max(),
+      [promise](Transacted result) { promise->set_value(std::move(result)); });
+  cancel();
+  lock.Release();
+  CHECK(absl::IsCancelled(AwaitTransact(answer).status()));
+  CHECK(Await(waiting).ok());
+  CHECK(ReadAll(*store).size() == 1);
+}
+
+}  // namespace
+}  // namespace eventstore::engine
