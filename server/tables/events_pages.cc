@@ -128,6 +128,23 @@ absl::StatusOr<EventRows> ReadAllWindow(pg::Connection& connection, const AllWin
   return rows;
 }
 
+StreamRows ParseStreamRows(const pg::Result& result, const StreamWindow& window) {
+  StreamRows rows;
+  rows.head = ParsePageHead(result);
+  *rows.info.mutable_stream() = *window.stream;
+  if (result.IsNull(0, kHeadColumns)) return rows;
+  ParseStreamInfo(result, 0, kHeadColumns + 1, &rows.info);
+  const int first_column = kHeadColumns + 1 + kStreamInfoColumns;
+  if (result.IsNull(0, first_column)) return rows;
+  rows.events.reserve(static_cast<std::size_t>(result.rows()));
+  for (int row = 0; row < result.rows(); ++row) {
+    ParseEvent(result, row, first_column, &rows.events.emplace_back());
+  }
+  rows.cut = result.rows() >= window.limit ||
+             result.Int64(result.rows() - 1, first_column + kEventColumns) >= window.bytes_max;
+  return rows;
+}
+
 absl::StatusOr<StreamRows> ReadStreamWindow(pg::Connection& connection, const StreamWindow& window,
                                             Deadline deadline) {
   pg::Params params;
@@ -152,20 +169,7 @@ absl::StatusOr<StreamRows> ReadStreamWindow(pg::Connection& connection, const St
   auto result = connection.Query(statement, params, deadline);
   if (!result.ok()) return result.status();
   if (result->rows() == 0) return absl::FailedPreconditionError("log_head has no row");
-  StreamRows rows;
-  rows.head = ParsePageHead(*result);
-  *rows.info.mutable_stream() = *window.stream;
-  if (result->IsNull(0, kHeadColumns)) return rows;
-  ParseStreamInfo(*result, 0, kHeadColumns + 1, &rows.info);
-  const int first_column = kHeadColumns + 1 + kStreamInfoColumns;
-  if (result->IsNull(0, first_column)) return rows;
-  rows.events.reserve(static_cast<std::size_t>(result->rows()));
-  for (int row = 0; row < result->rows(); ++row) {
-    ParseEvent(*result, row, first_column, &rows.events.emplace_back());
-  }
-  rows.cut = result->rows() >= window.limit ||
-             result->Int64(result->rows() - 1, first_column + kEventColumns) >= window.bytes_max;
-  return rows;
+  return ParseStreamRows(*result, window);
 }
 
 }  // namespace eventstore::tables
