@@ -18,7 +18,7 @@ constexpr pg::Statement kFromSnapshot{
     "stream_page_from_snapshot",
     "WITH s AS MATERIALIZED (SELECT * FROM streams WHERE tenant_id = $1 AND aggregate_type = $2"
     " AND aggregate_id = $3), n AS MATERIALIZED (SELECT " EVENTSTORE_SNAPSHOT_STATE_COLUMNS
-    " FROM (SELECT p.* FROM s JOIN snapshots p USING (tenant_id, aggregate_type, aggregate_id)"
+    " FROM (SELECT p.* FROM s JOIN snapshots p ON true"
     " WHERE p.tenant_id = $1 AND p.aggregate_type = $2 AND p.aggregate_id = $3"
     " AND " EVENTSTORE_SNAPSHOT_FITS
     " AND p.version <= $4 AND ($7::int4 = 0 OR p.schema_version = $7)"

@@ -52,11 +52,14 @@ constexpr pg::Statement kPrune{
     " SELECT max(version), (SELECT version FROM oldest) FROM snapshots"
     " WHERE " EVENTSTORE_SNAPSHOTS_OF_STREAM};
 
+// The names are compared with both tables: a join of them would not use an index, for the columns
+// differ in their collation.
 constexpr pg::Statement kGet{
     "snapshots_get",
     "SELECT " EVENTSTORE_SNAPSHOT_STATE_COLUMNS
-    " FROM (SELECT p.* FROM streams s JOIN snapshots p USING (tenant_id, aggregate_type,"
-    " aggregate_id) WHERE " EVENTSTORE_SNAPSHOTS_OF_STREAM " AND " EVENTSTORE_SNAPSHOT_FITS
+    " FROM (SELECT p.* FROM (SELECT * FROM streams WHERE " EVENTSTORE_SNAPSHOTS_OF_STREAM
+    ") s CROSS JOIN (SELECT * FROM snapshots WHERE " EVENTSTORE_SNAPSHOTS_OF_STREAM
+    ") p WHERE " EVENTSTORE_SNAPSHOT_FITS
     " AND ($4::bigint = 0 OR p.version <= $4) AND ($5::int4 = 0 OR p.schema_version = $5)"
     " ORDER BY p.version DESC LIMIT 1) n"};
 
