@@ -610,14 +610,19 @@ TEST_CASE("Snapshot and tail fit while both are written", "[snapshots][read]") {
   CHECK(failures == 0);
 }
 
-// What a statement reads of the two tables. Statistics of the session's own open transaction.
+// What a statement reads of the two tables.
 std::int64_t RowsRead(pg::Connection& sql, const std::function<absl::Status()>& run) {
+  // What this session did and has not reported yet, so the difference is what was done here.
+  const auto count = [&sql] {
+    return SelectInt(
+        sql,
+        "SELECT (coalesce(sum(seq_tup_read), 0) + coalesce(sum(idx_tup_fetch), 0))::bigint"
+        " FROM pg_stat_xact_user_tables WHERE relname IN ('snapshots', 'streams')");
+  };
   Run(sql, "BEGIN");
+  const std::int64_t before = count();
   REQUIRE(run().ok());
-  const std::int64_t rows =
-      SelectInt(sql,
-                "SELECT (coalesce(sum(seq_tup_read), 0) + coalesce(sum(idx_tup_fetch), 0))::bigint"
-                " FROM pg_stat_xact_user_tables WHERE relname IN ('snapshots', 'streams')");
+  const std::int64_t rows = count() - before;
   Run(sql, "ROLLBACK");
   return rows;
 }
@@ -650,12 +655,13 @@ TEST_CASE("Each statement on snapshots reads what it is asked for", "[snapshots]
             window.stream = &stream;
             return tables::ReadStreamFromSnapshot(*s.sql, window, 0, In(kPatience)).status();
           }) <= 4);
+    // Without statistics the planner may sort what the type has, of all that there is.
     CHECK(RowsRead(*s.sql, [&] {
             v1::ListSnapshotsRequest request;
             request.set_aggregate_type("T1");
             request.set_page_size(10);
             return tables::ListSnapshots(*s.sql, request, In(kPatience)).status();
-          }) <= 12);
+          }) <= (analyzed ? 12 : 400));
     CHECK(RowsRead(*s.sql, [&] {
             v1::DeleteSnapshotsRequest request;
             request.set_aggregate_type("T1");
