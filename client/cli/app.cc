@@ -65,6 +65,7 @@ int RunCli(int argc, const char* const* argv, Console* console, Interrupt* inter
   AddGroupsCommand(&app, &action);
   AddCheckpointsCommand(&app, &action);
   AddDeadLettersCommand(&app, &action);
+  AddSnapshotsCommand(&app, &action);
   AddBenchCommand(&app, &action);
   try {
     app.parse(argc, argv);

@@ -37,6 +37,9 @@ grpc::Status Prepare(const BenchContext& context, std::unique_ptr<Workload>* wor
     if (context.options.existing.empty()) {
       if (grpc::Status status = FillStreams(context); !status.ok()) return status;
     }
+    if (context.options.snapshot_tail > 0) {
+      if (grpc::Status status = SaveSnapshots(context); !status.ok()) return status;
+    }
     *workload = MakeReadStreamWorkload(context);
   }
   if (mode == "read-all") {
@@ -111,6 +114,9 @@ void AddLoadOptions(CLI::App* command, BenchOptions* options) {
   whole("--tags", &options->tags, 1, kStreamsMax, "transact: how many different tags");
   whole("--events-per-read", &options->events_per_read, 1, kEventsPerAppendMax,
         "read-all: events in each read");
+  whole("--snapshot-tail", &options->snapshot_tail, 0, kEventsPerAppendMax,
+        "read-stream: read from a snapshot that is saved so many events before each stream's end; "
+        "0: read the whole stream");
 }
 
 }  // namespace
@@ -160,6 +166,13 @@ void AddBenchCommand(CLI::App* app, Action* action) {
     if (!takes_existing && !options->existing.empty()) {
       throw CLI::ValidationError(
           "--existing goes with append, append-stream, transact and read-stream");
+    }
+    if (options->snapshot_tail > 0 &&
+        (options->mode != "read-stream" || !options->existing.empty() ||
+         options->snapshot_tail >= options->events_per_append)) {
+      throw CLI::ValidationError(
+          "--snapshot-tail goes with read-stream, without --existing, and is less than "
+          "--events-per-append");
     }
     constexpr double kDefaultSubscribeRate = 1000;
     const bool rate_given = command->get_option("--rate")->count() > 0;

@@ -33,6 +33,7 @@ struct BenchOptions {
   int subscribers = 1;
   bool own_streams = false;  // each subscriber follows a stream of its own, not the store
   int events_per_read = 500;
+  int snapshot_tail = 0;  // read-stream: events after each stream's snapshot; 0: no snapshots
   std::string aggregate_type = "Bench";
   std::string tenant;
   // The prefix of the common streams' names, if they are there already; empty: streams of the run's
@@ -117,6 +118,9 @@ struct BenchResult {
 
 // Gives each of the common streams `--events-per-append` events, for a reader to find.
 [[nodiscard]] grpc::Status FillStreams(const BenchContext& context);
+
+// Saves a snapshot of each of the common streams, `--snapshot-tail` events before its end.
+[[nodiscard]] grpc::Status SaveSnapshots(const BenchContext& context);
 
 // Runs a load and prints its progress.
 [[nodiscard]] LoadResult RunLoad(const BenchContext& context, Workload* workload);

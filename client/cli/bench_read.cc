@@ -3,7 +3,10 @@
 #include <deque>
 #include <optional>
 
+#include "eventstore/v1/snapshot_service.grpc.pb.h"
+
 #include "client/cli/bench.h"
+#include "client/cli/retry.h"
 
 namespace eventstore::cli {
 namespace {
@@ -55,7 +58,10 @@ class ReadSlot : public grpc::ClientReadReactor<Response> {
 class ReadStreamWorkload : public Workload {
  public:
   explicit ReadStreamWorkload(const BenchContext& bench) : bench_(bench) {
-    for (int i = 0; i < bench.options.in_flight; ++i) slots_.emplace_back(bench.driver, i);
+    for (int i = 0; i < bench.options.in_flight; ++i) {
+      slots_.emplace_back(bench.driver, i)
+          .request.set_from_snapshot(bench.options.snapshot_tail > 0);
+    }
   }
 
   void Start(int slot, LoadDriver::TimePoint /*intended*/) override {
@@ -107,6 +113,26 @@ class ReadAllWorkload : public Workload {
 };
 
 }  // namespace
+
+grpc::Status SaveSnapshots(const BenchContext& context) {
+  const auto stub = v1::SnapshotService::NewStub(context.session->channel());
+  std::mt19937_64 random{std::random_device{}()};
+  v1::SaveSnapshotRequest request;
+  request.set_version(context.options.events_per_append - context.options.snapshot_tail);
+  request.set_state(MakePayload(context.options.payload_bytes, &random));
+  for (int i = 0; i < context.options.streams; ++i) {
+    if (context.session->interrupt().raised()) {
+      return {grpc::StatusCode::CANCELLED, "interrupted while snapshots were saved"};
+    }
+    context.events->NameStream(i, request.mutable_stream());
+    v1::SaveSnapshotResponse response;
+    grpc::Status status = Call(context.session, [&](grpc::ClientContext* rpc) {
+      return stub->SaveSnapshot(rpc, request, &response);
+    });
+    if (!status.ok()) return status;
+  }
+  return grpc::Status::OK;
+}
 
 std::unique_ptr<Workload> MakeReadStreamWorkload(const BenchContext& context) {
   return std::make_unique<ReadStreamWorkload>(context);

@@ -28,6 +28,8 @@ void AddGroupsCommand(CLI::App* app, Action* action);
 void AddCheckpointsCommand(CLI::App* app, Action* action);
 // dead-letters list|get|add|retry|resolve|stats|purge|watch
 void AddDeadLettersCommand(CLI::App* app, Action* action);
+// snapshots list|get|save|delete
+void AddSnapshotsCommand(CLI::App* app, Action* action);
 // bench
 void AddBenchCommand(CLI::App* app, Action* action);
 

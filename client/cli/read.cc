@@ -9,6 +9,7 @@
 #include "client/cli/failure.h"
 #include "client/cli/filter_options.h"
 #include "client/cli/parse.h"
+#include "client/cli/snapshot_output.h"
 #include "client/cli/text.h"
 
 namespace eventstore::cli {
@@ -72,6 +73,7 @@ int RunRead(ReadOptions* options, Session* session) {
   bool printable = true;
   while (printable && reader->Read(&response)) {
     if (response.has_info()) info = response.info();
+    if (response.has_snapshot()) PrintSnapshot(response.snapshot(), session);
     printable = printer.Print(response.events(), 0);
   }
   if (!printable) context.TryCancel();
@@ -143,6 +145,15 @@ void AddReadCommand(CLI::App* app, Action* action) {
             [request](std::int64_t value) { request->set_to_version(value); });
   AddNumber(command, "--limit", "most events to read; 0: no limit",
             [request](std::int64_t value) { request->set_limit(value); });
+  command->add_flag_function(
+      "--from-snapshot", [request](std::int64_t) { request->set_from_snapshot(true); },
+      "print the newest snapshot, if there is one, and only the events after it");
+  command
+      ->add_option_function<std::int32_t>(
+          "--snapshot-schema-version",
+          [request](std::int32_t value) { request->set_snapshot_schema_version(value); },
+          "with --from-snapshot: only a snapshot of this schema version")
+      ->check(CLI::NonNegativeNumber);
   AddCommonOptions(command, &options->common);
   command->callback(
       [=] { *action = [=](Session& session) { return RunRead(options.get(), &session); }; });

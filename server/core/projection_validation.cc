@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "server/core/filter.h"
+#include "server/core/page_check.h"
 #include "server/core/problems.h"
 #include "server/core/validation.h"
 
@@ -14,14 +15,11 @@ namespace {
 
 // What a request means that leaves these at 0 (projection_service.proto,
 // dead_letter_service.proto).
-constexpr std::int64_t kPageSizeDefault = 100;
 constexpr std::int64_t kStaleAfterSecondsDefault = 300;
 constexpr std::int64_t kStaleAfterSecondsMax = 10LL * 365 * 24 * 3600;
 
 // The most entries that one change may name.
 constexpr int kIdsMax = 1000;
-// Our tokens are a name or a number, encoded; longer ones are not ours.
-constexpr std::size_t kPageTokenBytesMax = 1024;
 
 // What most of these requests have in common.
 class RequestProblems : public Problems {
@@ -40,22 +38,6 @@ class RequestProblems : public Problems {
   void CheckPosition(std::int64_t position, std::int64_t epoch) {
     CheckNumber({"position"}, position, "the beginning");
     CheckNumber({"epoch"}, epoch, "any epoch");
-  }
-  template <typename Request>
-  void CheckPage(Request* request) {
-    const std::int64_t page_default = std::min(kPageSizeDefault, limits_.page_size_max);
-    CheckNumber({"page_size"}, request->page_size(), absl::StrCat("the default, ", page_default),
-                limits_.page_size_max);
-    if (request->page_size() == 0) {
-      request->set_page_size(static_cast<std::int32_t>(page_default));
-    }
-    if (request->page_token().size() > kPageTokenBytesMax) {
-      Invalid({"page_token"},
-              "is not one that this server made; give back the next_page_token of the page "
-              "before, or nothing");
-    } else {
-      CheckText({"page_token"}, request->page_token());
-    }
   }
   template <typename Request>
   void CheckStaleAfter(Request* request) {
@@ -174,7 +156,7 @@ absl::Status Validate(const Limits& limits, v1::GetCheckpointRequest* request) {
 
 absl::Status Validate(const Limits& limits, v1::ListCheckpointsRequest* request) {
   RequestProblems problems(limits);
-  problems.CheckPage(request);
+  CheckPage(limits, request, &problems);
   problems.CheckStaleAfter(request);
   problems.CheckTenant(request->mutable_tenant_id());
   return std::move(problems).ToStatus();
@@ -210,7 +192,7 @@ absl::Status Validate(const Limits& limits, v1::AddDeadLetterRequest* request) {
 absl::Status Validate(const Limits& limits, v1::ListDeadLettersRequest* request) {
   RequestProblems problems(limits);
   problems.CheckFilter("filter", request->mutable_filter());
-  problems.CheckPage(request);
+  CheckPage(limits, request, &problems);
   problems.CheckTenant(request->mutable_tenant_id());
   return std::move(problems).ToStatus();
 }

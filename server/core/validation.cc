@@ -71,6 +71,34 @@ void CheckVersionWindow(const v1::ReadStreamRequest& request, Problems* problems
                    " from_version, since it is the last version to read"));
 }
 
+// A snapshot stands for the stream's beginning, so nothing else may say where to start.
+void CheckFromSnapshot(const v1::ReadStreamRequest& request, Problems* problems) {
+  problems->CheckNumber({"snapshot_schema_version"}, request.snapshot_schema_version(), "any");
+  if (!request.from_snapshot()) {
+    if (request.snapshot_schema_version() > 0) {
+      problems->Invalid({"snapshot_schema_version"},
+                        "is set without from_snapshot, so that no snapshot is looked for");
+    }
+    return;
+  }
+  if (request.direction() == v1::DIRECTION_BACKWARDS) {
+    problems->Invalid({"direction"},
+                      "is backwards; from_snapshot reads forwards, from a snapshot to the end");
+  }
+  if (request.from_version() != 0) {
+    problems->Invalid({"from_version"},
+                      "is set; with from_snapshot the snapshot says where to start");
+  }
+  for (const auto& [field, set] : {std::pair{"from_timestamp", request.has_from_timestamp()},
+                                   std::pair{"to_timestamp", request.has_to_timestamp()}}) {
+    if (set) {
+      problems->Invalid({field},
+                        "is set; a snapshot holds events of all times, so that from_snapshot takes "
+                        "no time window");
+    }
+  }
+}
+
 // Checks a filter and puts the normalized one in its place.
 absl::Status NormalizeFilter(const Limits& limits, v1::Filter* filter) {
   absl::StatusOr<std::shared_ptr<const EventFilter>> made =
@@ -121,6 +149,7 @@ absl::Status ValidateReadStream(const Limits& limits, v1::ReadStreamRequest* req
   CheckVersionWindow(*request, &problems);
   problems.CheckNumber({"limit"}, request->limit(), "no limit");
   CheckTimeWindow(request, &problems);
+  CheckFromSnapshot(*request, &problems);
   return std::move(problems).ToStatus();
 }
 

@@ -2,26 +2,12 @@
 
 #include <utility>
 
+#include "server/engine/run_on.h"
 #include "server/tables/dead_letters_admin.h"
 
 namespace eventstore::engine {
-namespace {
 
 using Kind = Workers::Kind;
-
-// Runs one of the table's functions with a connection.
-template <typename Request, typename Response>
-void RunOn(Workers* workers, Kind kind, Request request, Deadline deadline, Done<Response> done,
-           absl::StatusOr<Response> (*run)(pg::Connection&, const Request&, Deadline)) {
-  workers->Run<Response>(
-      kind, deadline,
-      [request = std::move(request), run](pg::Connection& connection, Deadline until) {
-        return run(connection, request, until);
-      },
-      std::move(done));
-}
-
-}  // namespace
 
 void TableDeadLetters::AddDeadLetter(v1::AddDeadLetterRequest request, Deadline deadline,
                                      Done<v1::AddDeadLetterResponse> done) {

@@ -6,6 +6,7 @@
 
 #include "server/core/errors.h"
 #include "server/tables/checkpoints_table.h"
+#include "server/tables/snapshots_table.h"
 
 namespace eventstore::engine {
 namespace {
@@ -137,6 +138,20 @@ bool StartIsArchived(const tables::StreamWindow& window, const tables::StreamRow
   return rows.events.empty() || rows.events.front().version() != first;
 }
 
+// The rows of a page. From a snapshot, the page's window starts after it.
+absl::StatusOr<tables::StreamRows> ReadStreamRows(const StreamPageQuery& query,
+                                                  tables::StreamWindow* window,
+                                                  std::optional<v1::Snapshot>* snapshot,
+                                                  pg::Connection& connection, Deadline deadline) {
+  if (!query.from_snapshot) return tables::ReadStreamWindow(connection, *window, deadline);
+  auto page =
+      tables::ReadStreamFromSnapshot(connection, *window, query.snapshot_schema_version, deadline);
+  if (!page.ok()) return page.status();
+  if (page->snapshot.has_value()) window->low_version = page->snapshot->version() + 1;
+  *snapshot = std::move(page->snapshot);
+  return std::move(page->rows);
+}
+
 absl::StatusOr<StreamPage> ReadStream(const ReaderOptions& options, const StreamPageQuery& query,
                                       pg::Connection& connection, Deadline deadline) {
   tables::StreamWindow window;
@@ -161,12 +176,12 @@ absl::StatusOr<StreamPage> ReadStream(const ReaderOptions& options, const Stream
       window.high_version - window.low_version >= options.window_positions) {
     window.high_version = window.low_version + options.window_positions - 1;
   }
-  auto rows = tables::ReadStreamWindow(connection, window, deadline);
+  StreamPage page;
+  auto rows = ReadStreamRows(query, &window, &page.snapshot, connection, deadline);
   if (!rows.ok()) return rows.status();
   if (StartIsArchived(window, *rows)) {
     return Archived(rows->head.first_position, "the beginning of the stream was archived");
   }
-  StreamPage page;
   page.info = std::move(rows->info);
   page.head = rows->head;
   page.events = std::move(rows->events);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "eventstore/v1/event_store_service.pb.h"
+#include "eventstore/v1/snapshot_service.pb.h"
 
 #include "server/core/filter.h"
 #include "server/core/mutex.h"
@@ -31,11 +32,14 @@ struct StreamPage {
   tables::Head head;              // of the same snapshot
   std::vector<v1::Event> events;  // in the order asked for
   std::int64_t next_version = 0;  // where the next page starts; 0: there is none
+  // What the events follow, where the query was `from_snapshot` and there is one.
+  std::optional<v1::Snapshot> snapshot;
 };
 
 // Which page of a stream. For the first page fill in what the client asked for; for the next set
-// `from_version` to `next_version`, lower `limit` by what came, and set `end_position` to the first
-// page's `head.position`, so that the read ends at the head of its start.
+// `from_version` to `next_version`, lower `limit` by what came, set `end_position` to the first
+// page's `head.position`, so that the read ends at the head of its start, and clear
+// `from_snapshot`.
 struct StreamPageQuery {
   v1::StreamId stream;
   bool backwards = false;
@@ -46,6 +50,10 @@ struct StreamPageQuery {
   std::optional<std::int64_t> to_timestamp_micros;    // exclusive
   std::int64_t after_position = 0;                    // only events after it
   std::int64_t end_position = 0;                      // nothing beyond it; 0: the page's own head
+  // Start after the newest snapshot, where there is one; forwards, without `from_version`, times
+  // and positions.
+  bool from_snapshot = false;
+  std::int32_t snapshot_schema_version = 0;  // only one of this schema version; 0: of any
 };
 
 // A page of the store's events.

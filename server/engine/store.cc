@@ -76,6 +76,7 @@ void Store::Start(const tables::Head& head, std::int64_t partition_end) {
   reader_ = std::make_unique<Reader>(options_.reader, pool_.get(), read_metrics);
   projections_ = std::make_unique<TableProjections>(&reader_->workers());
   dead_letters_ = std::make_unique<TableDeadLetters>(&reader_->workers());
+  snapshots_ = std::make_unique<TableSnapshots>(&reader_->workers());
   hub_ = std::make_unique<Hub>(options_.hub, reader_.get(), read_metrics);
   hub_->Rewind(head.epoch, head.position);
   groups_ = std::make_unique<Groups>(options_, daemon_id_, store_id_, pool_.get(), reader_.get(),

@@ -19,6 +19,7 @@
 #include "server/engine/projection_sampler.h"
 #include "server/engine/projections.h"
 #include "server/engine/reader.h"
+#include "server/engine/snapshots.h"
 #include "server/engine/transactor.h"
 #include "server/engine/writer.h"
 #include "server/pg/pool.h"
@@ -47,6 +48,7 @@ class Store {
   [[nodiscard]] Groups& groups() { return *groups_; }
   [[nodiscard]] Projections& projections() { return *projections_; }
   [[nodiscard]] DeadLetters& dead_letters() { return *dead_letters_; }
+  [[nodiscard]] Snapshots& snapshots() { return *snapshots_; }
   [[nodiscard]] pg::Pool& pool() { return *pool_; }
   [[nodiscard]] const StoreOptions& options() const { return options_; }
   // The store's identity, a UUID that survives restarts.
@@ -83,6 +85,7 @@ class Store {
   std::unique_ptr<Reader> reader_;
   std::unique_ptr<Projections> projections_;
   std::unique_ptr<DeadLetters> dead_letters_;
+  std::unique_ptr<Snapshots> snapshots_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<Groups> groups_;
   std::unique_ptr<Listener> listener_;

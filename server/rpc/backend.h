@@ -16,6 +16,7 @@
 #include "server/engine/hub.h"
 #include "server/engine/projections.h"
 #include "server/engine/reader.h"
+#include "server/engine/snapshots.h"
 #include "server/engine/store.h"
 #include "server/engine/writer.h"
 
@@ -60,6 +61,7 @@ class Backend {
   // What the other services work on; as long-lived as this object.
   [[nodiscard]] virtual engine::Projections& projections() = 0;
   [[nodiscard]] virtual engine::DeadLetters& dead_letters() = 0;
+  [[nodiscard]] virtual engine::Snapshots& snapshots() = 0;
 };
 
 // Finds the backend of a tenant (normalized, may be empty). Errors: STORE_UNAVAILABLE.

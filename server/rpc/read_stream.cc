@@ -28,6 +28,8 @@ absl::Status ReadStreamCall::Prepare(const grpc::ByteBuffer& buffer) {
   query_.from_version = request.from_version();
   query_.to_version = request.to_version();
   query_.limit = request.limit();
+  query_.from_snapshot = request.from_snapshot();
+  query_.snapshot_schema_version = request.snapshot_schema_version();
   SetTimeWindow(request, &query_);
   query_.stream = std::move(*request.mutable_stream());
   return absl::OkStatus();
@@ -50,6 +52,7 @@ void ReadStreamCall::OnPage(engine::StreamPage page) {
   const bool last = page.next_version == 0 || (query_.limit > 0 && count >= query_.limit);
   if (query_.limit > 0) query_.limit -= count;
   query_.from_version = page.next_version;
+  query_.from_snapshot = false;
   // An empty store's head is 0, which would mean "no bound"; but then there is no next page.
   if (is_first_) query_.end_position = page.head.position;
 
@@ -59,7 +62,17 @@ void ReadStreamCall::OnPage(engine::StreamPage page) {
   v1::ReadStreamResponse response;
   if (is_first_) {
     *response.mutable_info() = std::move(page.info);
-    if (batches.empty()) messages.push_back({SerializeMessage(response), 0, page.head.epoch});
+    // A state and events share a message only where that stays within what a message may have.
+    bool alone = batches.empty();
+    if (page.snapshot.has_value()) {
+      *response.mutable_snapshot() = *std::move(page.snapshot);
+      alone = alone || response.ByteSizeLong() + batches[0].ByteSizeLong() >
+                           static_cast<std::size_t>(environment().options.batch_bytes_max);
+    }
+    if (alone) {
+      messages.push_back({SerializeMessage(response), 0, page.head.epoch});
+      response.Clear();
+    }
   }
   for (v1::EventBatch& batch : batches) {
     const std::int64_t position = batch.position();

@@ -8,16 +8,19 @@ Services::Services(const FindBackend& find_backend, const Limits& limits, const 
       projections_(find_backend, limits, options, metrics),
       dead_letters_(find_backend, limits, options, metrics),
       groups_(find_backend, limits, options, metrics),
+      snapshots_(find_backend, limits, options, metrics),
       entries_{{v1::EventStoreService::service_full_name(), &event_store_},
                {v1::ProjectionService::service_full_name(), &projections_},
                {v1::DeadLetterService::service_full_name(), &dead_letters_},
-               {v1::ConsumerGroupService::service_full_name(), &groups_}} {}
+               {v1::ConsumerGroupService::service_full_name(), &groups_},
+               {v1::SnapshotService::service_full_name(), &snapshots_}} {}
 
 void Services::BeginDrain() {
   event_store_.BeginDrain();
   projections_.BeginDrain();
   dead_letters_.BeginDrain();
   groups_.BeginDrain();
+  snapshots_.BeginDrain();
 }
 
 }  // namespace eventstore::rpc

@@ -14,6 +14,7 @@
 #include "server/rpc/event_store_service.h"
 #include "server/rpc/options.h"
 #include "server/rpc/projection_service.h"
+#include "server/rpc/snapshot_service.h"
 #include "server/telemetry/metrics.h"
 
 namespace eventstore::rpc {
@@ -42,6 +43,7 @@ class Services {
   ProjectionService projections_;
   DeadLetterService dead_letters_;
   ConsumerGroupService groups_;
+  SnapshotService snapshots_;
   const std::vector<Entry> entries_;
 };
 

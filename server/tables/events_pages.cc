@@ -162,9 +162,8 @@ pg::Params StreamParams(const StreamWindow& window) {
   return params;
 }
 
-// Everything of a page of a stream but its events. An error where the store has no head.
-absl::StatusOr<StreamRows> ParseStreamHead(const pg::Result& result, const StreamWindow& window) {
-  if (result.rows() == 0) return absl::FailedPreconditionError("log_head has no row");
+// Everything of a page of a stream but its events.
+StreamRows ParseStreamHead(const pg::Result& result, const StreamWindow& window) {
   StreamRows rows;
   rows.head = ParsePageHead(result);
   *rows.info.mutable_stream() = *window.stream;
@@ -186,29 +185,41 @@ absl::StatusOr<std::optional<StreamRows>> ReadSmallPage(pg::Connection& connecti
   auto result =
       connection.Query(window.backwards ? kSmallBackwards : kSmallForwards, params, deadline);
   if (!result.ok()) return result.status();
-  auto rows = ParseStreamHead(*result, window);
-  if (!rows.ok()) return rows.status();
-  const std::int64_t low = std::max(window.low_version, rows->info.first_version());
-  const std::int64_t high = std::min(window.high_version, rows->info.version());
-  if (!rows->info.exists() || low > high) return *std::move(rows);
+  if (result->rows() == 0) return absl::FailedPreconditionError("log_head has no row");
+  StreamRows rows = ParseStreamHead(*result, window);
+  const std::int64_t low = std::max(window.low_version, rows.info.first_version());
+  const std::int64_t high = std::min(window.high_version, rows.info.version());
+  if (!rows.info.exists() || low > high) return rows;
   const std::int64_t step = window.backwards ? -1 : 1;
   std::int64_t next = window.backwards ? high : low;
   if (HasEvents(*result)) {
-    rows->events.reserve(static_cast<std::size_t>(result->rows()));
+    rows.events.reserve(static_cast<std::size_t>(result->rows()));
     for (int row = 0; row < result->rows(); ++row) {
       v1::Event event;
       ParseEvent(*result, row, kStreamEventColumn, &event);
       if (event.version() != next) break;
-      rows->events.push_back(std::move(event));
+      rows.events.push_back(std::move(event));
       next += step;
     }
   }
-  if (rows->events.empty()) return std::nullopt;
-  rows->cut = window.backwards ? next >= low : next <= high;
-  return *std::move(rows);
+  if (rows.events.empty()) return std::nullopt;
+  rows.cut = window.backwards ? next >= low : next <= high;
+  return rows;
 }
 
 }  // namespace
+
+StreamRows ParseStreamRows(const pg::Result& result, const StreamWindow& window) {
+  StreamRows rows = ParseStreamHead(result, window);
+  if (!HasEvents(result)) return rows;
+  rows.events.reserve(static_cast<std::size_t>(result.rows()));
+  for (int row = 0; row < result.rows(); ++row) {
+    ParseEvent(result, row, kStreamEventColumn, &rows.events.emplace_back());
+  }
+  const std::int64_t bytes = result.Int64(result.rows() - 1, kStreamEventColumn + kEventColumns);
+  rows.cut = result.rows() >= window.limit || bytes >= window.bytes_max;
+  return rows;
+}
 
 absl::StatusOr<StreamRows> ReadStreamWindow(pg::Connection& connection, const StreamWindow& window,
                                             Deadline deadline) {
@@ -234,15 +245,8 @@ absl::StatusOr<StreamRows> ReadStreamWindow(pg::Connection& connection, const St
                                        : (times ? kStreamForwardsTimes : kStreamForwards);
   auto result = connection.Query(statement, params, deadline);
   if (!result.ok()) return result.status();
-  auto rows = ParseStreamHead(*result, window);
-  if (!rows.ok() || !HasEvents(*result)) return rows;
-  rows->events.reserve(static_cast<std::size_t>(result->rows()));
-  for (int row = 0; row < result->rows(); ++row) {
-    ParseEvent(*result, row, kStreamEventColumn, &rows->events.emplace_back());
-  }
-  const std::int64_t bytes = result->Int64(result->rows() - 1, kStreamEventColumn + kEventColumns);
-  rows->cut = result->rows() >= window.limit || bytes >= window.bytes_max;
-  return rows;
+  if (result->rows() == 0) return absl::FailedPreconditionError("log_head has no row");
+  return ParseStreamRows(*result, window);
 }
 
 }  // namespace eventstore::tables

@@ -109,6 +109,8 @@ struct StreamRows {
 [[nodiscard]] absl::StatusOr<StreamRows> ReadStreamWindow(pg::Connection& connection,
                                                           const StreamWindow& window,
                                                           Deadline deadline);
+// The rows of a statement with the columns of such a page; at least one row.
+[[nodiscard]] StreamRows ParseStreamRows(const pg::Result& result, const StreamWindow& window);
 
 // A page of one stream for a reader that follows it: forwards, by way of a filter, after a
 // position.

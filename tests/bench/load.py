@@ -85,13 +85,21 @@ class Load:
         try:
             report = json.loads(output)
             return Run(figure(report), report[latency]["p50"], report[latency]["p99"],
-                       problems=problems_of(mode, report))
+                       problems=problems_of(mode, options, report))
         except (ValueError, KeyError) as error:
             raise Failure(f"the report of eventstorectl bench {mode} is not understood ({error}): "
                           f"{output}") from error
 
 
-def problems_of(mode: str, report: dict) -> tuple:
+def events_per_read(options: tuple) -> int:
+    """How many events a read of one stream brings: those after its snapshot, or all of it."""
+    for name in ("--snapshot-tail", "--events-per-append"):
+        if name in options:
+            return options[options.index(name) + 1]
+    return 1
+
+
+def problems_of(mode: str, options: tuple, report: dict) -> tuple:
     """What makes a report's figures worth nothing."""
     problems = [f"{count} operations failed: {reason}"
                 for reason, count in report["errors"].items()]
@@ -101,6 +109,7 @@ def problems_of(mode: str, report: dict) -> tuple:
         problems.append(f"{report['not_started']} operations were never started")
     if report.get("missed", 0) > 0:
         problems.append(f"{report['missed']} events never reached a subscriber")
-    if mode == "read-stream" and report["events"] != 10 * report["operations"]:
-        problems.append(f"{report['operations']} reads of 10 events brought {report['events']}")
+    if mode == "read-stream" and report["events"] != events_per_read(options) * report["operations"]:
+        problems.append(f"{report['operations']} reads of {events_per_read(options)} events "
+                        f"brought {report['events']}")
     return tuple(problems)

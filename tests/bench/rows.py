@@ -20,6 +20,9 @@ SUBSCRIBERS = 50
 SUBSCRIBER_CONNECTIONS = 10
 SUBSCRIBE_RATE = 1000
 GROWTH_WARM_UPS = 2
+SNAPSHOT_STREAMS = 100
+SNAPSHOT_STREAM_EVENTS = 1000
+SNAPSHOT_TAIL = 10
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,18 @@ def read_stream(row: Row, plan: Plan, cluster: Cluster) -> Outcome:
                                 EVENTS_PER_STREAM, *plan.existing_streams()))
 
 
+def snapshot(row: Row, plan: Plan, cluster: Cluster) -> Outcome:
+    """The same streams read whole, and from a snapshot shortly before their end."""
+    cluster.create_store(STORE, plan.store_events)
+    load = Load(cluster, cluster.serve(STORE), plan.times)
+    streams = ("--in-flight", 16, "--events-per-append", SNAPSHOT_STREAM_EVENTS, "--streams",
+               SNAPSHOT_STREAMS)
+    return alternate(
+        row, plan, cluster, f"{cluster.store_events(STORE):,}",
+        {"full replay": lambda: load.operations("read-stream", *streams)},
+        lambda: load.operations("read-stream", *streams, "--snapshot-tail", SNAPSHOT_TAIL))
+
+
 def read_all(row: Row, plan: Plan, cluster: Cluster) -> Outcome:
     cluster.create_store(STORE, plan.store_events)
     load = Load(cluster, cluster.serve(STORE), plan.times)
@@ -232,6 +247,8 @@ ROWS = (
         bulk),
     Row("readstream", "`ReadStream` of 10 events, 16 in flight", "pgbench doing that query",
         "reads/s", 0.5, 0.7, read_stream),
+    Row("snapshot", "`ReadStream` from a snapshot with 10 events after it, 16 in flight",
+        "full replay of the same 1,000 events", "reads/s", 10.0, 20.0, snapshot),
     Row("readall", "`ReadAll`, 1 reader", "binary COPY of the same columns", "events/s", 0.3, 0.6,
         read_all),
     Row("subscribe", "append to subscriber, 1,000 events/s, 50 subscribers", "–", "ms (p99)",

@@ -230,6 +230,21 @@ TEST_CASE_METHOD(Fixture, "ReadSendsItsOptions") {
   CHECK(read.to_timestamp().seconds() == 1714608000);
 }
 
+TEST_CASE_METHOD(Fixture, "ReadAsksForASnapshotAndPrintsIt") {
+  AddEvents("1", 2);
+  v1::Snapshot snapshot;
+  snapshot.set_version(1);
+  snapshot.set_state("{\"sum\": 3}");
+  snapshot.set_content_type("application/json");
+  server.SetSnapshot(snapshot);
+  const CliResult result = Run({"read", "Order", "1", "--from-snapshot",
+                                "--snapshot-schema-version", "2", "--output", "json"});
+  CHECK(result.code == 0);
+  CHECK(server.last_read().from_snapshot());
+  CHECK(server.last_read().snapshot_schema_version() == 2);
+  CHECK_THAT(result.out, Catch::Contains("\"state\":{\"sum\":3}"));
+}
+
 TEST_CASE_METHOD(Fixture, "AStreamThatDoesNotExistIsNoFailure") {
   const CliResult result = Run({"read", "Order", "none"});
   CHECK(result.code == 0);

@@ -73,6 +73,11 @@ class FakeServer : public v1::EventStoreService::Service, public grpc::health::v
     MutexLock lock(&mutex_);
     serving_ = serving;
   }
+  // What a read from a snapshot gives, beside all events.
+  void SetSnapshot(v1::Snapshot snapshot) {
+    MutexLock lock(&mutex_);
+    snapshot_ = std::move(snapshot);
+  }
   // Stores an event as it is, with the next position and version.
   void Add(v1::Event event) {
     MutexLock lock(&mutex_);
@@ -174,6 +179,7 @@ class FakeServer : public v1::EventStoreService::Service, public grpc::health::v
     if (auto status = TakeFailure(); !status.ok()) return status;
     v1::ReadStreamResponse response;
     *response.mutable_info() = InfoOf(request->stream());
+    if (request->from_snapshot()) *response.mutable_snapshot() = snapshot_;
     for (const v1::Event& event : events_) {
       if (!SameStream(event.stream(), request->stream())) continue;
       if (request->limit() > 0 && response.events().events_size() == request->limit()) break;
@@ -390,6 +396,7 @@ class FakeServer : public v1::EventStoreService::Service, public grpc::health::v
   std::vector<v1::Event> events_ ABSL_GUARDED_BY(mutex_);
   std::deque<grpc::Status> failures_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::TransactRequest> transactions_ ABSL_GUARDED_BY(mutex_);
+  v1::Snapshot snapshot_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::AppendEventsRequest> appends_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::SubscribeRequest> subscriptions_ ABSL_GUARDED_BY(mutex_);
   v1::ReadStreamRequest last_read_ ABSL_GUARDED_BY(mutex_);

@@ -79,6 +79,10 @@ TEST_CASE("UsageErrorsExitWith2AndSayWhatWasWrong") {
       {{"bench", "fly"}, "MODE"},
       {{"bench", "append", "--in-flight", "0"}, "--in-flight"},
       {{"bench", "append", "--new-streams", "101"}, "--new-streams"},
+      {{"bench", "read-stream", "--snapshot-tail", "1"}, "--snapshot-tail goes with read-stream"},
+      {{"bench", "append", "--snapshot-tail", "1"}, "--snapshot-tail goes with read-stream"},
+      {{"read", "Order", "1", "--snapshot-schema-version", "-1"}, "--snapshot-schema-version"},
+      {{"snapshots", "list", "--limit", "-1"}, "--limit"},
       {{"bench", "subscribe", "--existing", "x"}, "--existing goes with append"},
   };
   for (const Case& one : cases) {

@@ -289,5 +289,32 @@ TEST_CASE("TimesOutsideOfProtobufsRangeAreNone") {
   CHECK_FALSE(ToUnixMicros(timestamp, &micros));
 }
 
+TEST_CASE("AReadFromASnapshotTakesNothingElseThatSaysWhereToStart") {
+  v1::ReadStreamRequest request;
+  request.mutable_stream()->set_aggregate_type("Order");
+  request.mutable_stream()->set_aggregate_id("1");
+  request.set_from_snapshot(true);
+  request.set_snapshot_schema_version(2);
+  request.set_to_version(9);
+  request.set_limit(5);
+  CHECK(ValidateReadStream(Limits(), &request).ok());
+  request.set_direction(v1::DIRECTION_BACKWARDS);
+  request.set_from_version(9);
+  request.mutable_from_timestamp()->set_seconds(1);
+  request.mutable_to_timestamp()->set_seconds(2);
+  request.set_snapshot_schema_version(-1);
+  CHECK(Fields(ValidateReadStream(Limits(), &request)) == Paths{"snapshot_schema_version",
+                                                                "direction", "from_version",
+                                                                "from_timestamp", "to_timestamp"});
+}
+
+TEST_CASE("ASnapshotsSchemaVersionWithoutASnapshotIsRefused") {
+  v1::ReadStreamRequest request;
+  request.mutable_stream()->set_aggregate_type("Order");
+  request.mutable_stream()->set_aggregate_id("1");
+  request.set_snapshot_schema_version(2);
+  CHECK(Fields(ValidateReadStream(Limits(), &request)) == Paths{"snapshot_schema_version"});
+}
+
 }  // namespace
 }  // namespace eventstore

@@ -140,6 +140,14 @@ class FakeDeadLetters final : public engine::DeadLetters {
   EVENTSTORE_FAKE_METHOD(GetDeadLetterStats)
   EVENTSTORE_FAKE_METHOD(PurgeDeadLetters)
 };
+
+class FakeSnapshots final : public engine::Snapshots {
+ public:
+  EVENTSTORE_FAKE_METHOD(SaveSnapshot)
+  EVENTSTORE_FAKE_METHOD(GetSnapshot)
+  EVENTSTORE_FAKE_METHOD(ListSnapshots)
+  EVENTSTORE_FAKE_METHOD(DeleteSnapshots)
+};
 #undef EVENTSTORE_FAKE_METHOD
 
 // Each method does what the test set; unset, the store is away.
@@ -202,6 +210,7 @@ class FakeBackend final : public Backend {
   const std::string& store_id() const override { return store_id_; }
   FakeProjections& projections() override { return projections_; }
   FakeDeadLetters& dead_letters() override { return dead_letters_; }
+  FakeSnapshots& snapshots() override { return snapshots_; }
 
  private:
   static absl::Status Away() { return StoreUnavailable("the database is away"); }
@@ -209,6 +218,7 @@ class FakeBackend final : public Backend {
   const std::string store_id_ = "0190b2c4-0000-7000-8000-0000000000aa";
   FakeProjections projections_;
   FakeDeadLetters dead_letters_;
+  FakeSnapshots snapshots_;
 };
 
 // Serves a FakeBackend on a port of its own.

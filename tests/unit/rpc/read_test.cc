@@ -252,6 +252,50 @@ TEST_CASE("ReadStream stops at its limit, also where a page ends there") {
   }
 }
 
+TEST_CASE("ReadStream from a snapshot puts it into the first message only") {
+  for (const std::size_t state_bytes : {10, 200'000}) {
+    INFO(state_bytes);
+    RpcOptions options;
+    options.batch_bytes_max = 100'000;
+    TestServer server(options);
+    ServeStream(server.backend.get(), 7);
+    std::vector<bool> asked;
+    server.backend->stream_page =
+        [&, pages = server.backend->stream_page](const engine::StreamPageQuery& query) {
+          asked.push_back(query.from_snapshot);
+          CHECK(query.snapshot_schema_version == 3);
+          engine::StreamPageQuery tail = query;
+          if (query.from_snapshot) tail.from_version = 3;
+          auto page = pages(tail);
+          if (query.from_snapshot)
+            page->snapshot.emplace().set_state(std::string(state_bytes, 'x'));
+          return page;
+        };
+    v1::ReadStreamRequest request;
+    request.mutable_stream()->set_aggregate_type("Order");
+    request.mutable_stream()->set_aggregate_id("1");
+    request.set_from_snapshot(true);
+    request.set_snapshot_schema_version(3);
+    const auto context = NewContext();
+    const auto reader = server.stub->ReadStream(context.get(), request);
+    std::int64_t next = 3;
+    v1::ReadStreamResponse response;
+    for (int message = 0; reader->Read(&response); ++message) {
+      CHECK(response.has_info() == (message == 0));
+      CHECK(response.has_snapshot() == (message == 0));
+      if (message == 0) {
+        CHECK(response.snapshot().state().size() == state_bytes);
+        // A large state travels alone, so that no message grows beyond what clients take.
+        CHECK(response.has_events() == (state_bytes == 10));
+      }
+      for (const v1::Event& event : response.events().events()) CHECK(event.version() == next++);
+    }
+    CHECK(reader->Finish().ok());
+    CHECK(next == 8);
+    CHECK(asked == std::vector<bool>{true, false});
+  }
+}
+
 TEST_CASE("A read holds no more than it may read ahead, and a client that stalls is dropped") {
   RpcOptions options;
   options.batch_bytes_max = 100'000;

@@ -37,7 +37,7 @@ TEST_CASE("Health follows the store, as a whole and by service") {
   TestServer server;
   for (const char* service :
        {"", "eventstore.v1.EventStoreService", "eventstore.v1.ProjectionService",
-        "eventstore.v1.DeadLetterService"}) {
+        "eventstore.v1.DeadLetterService", "eventstore.v1.SnapshotService"}) {
     INFO(service);
     server.server().SetServing(false);
     CHECK(CheckHealth(server, service) == HealthCheckResponse::NOT_SERVING);
