@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "server/core/errors.h"
-#include "server/core/json_check.h"
 #include "server/core/problems.h"
 #include "server/core/projection_validation.h"
+#include "server/core/snapshot_validation.h"
 
 namespace eventstore {
 namespace {
@@ -214,48 +214,12 @@ void ValidateConditions(v1::TransactRequest* request, ValidatedTransaction* tran
   problems->AddOwn(std::move(own));
 }
 
-void CheckState(const std::string& path, const Limits& limits, v1::SaveSnapshotRequest* snapshot,
-                Problems* problems) {
-  const auto size = static_cast<std::int64_t>(snapshot->state().size());
-  if (size > limits.event_bytes_max) {
-    return problems->TooLarge({path + ".state"}, "event_bytes_max", limits.event_bytes_max, size);
-  }
-  if (snapshot->content_type().empty()) {
-    snapshot->set_content_type(kJsonContentType.data(), kJsonContentType.size());
-  }
-  problems->CheckText({path + ".content_type"}, snapshot->content_type(), "name_bytes_max",
-                      limits.name_bytes_max);
-  if (!IsJsonContentType(snapshot->content_type())) return;
-  const absl::StatusOr<std::int64_t> printed = CheckJson(snapshot->state(), limits);
-  if (!printed.ok()) {
-    problems->Invalid({path + ".state"}, std::string(printed.status().message()));
-  } else if (*printed > limits.event_bytes_max) {
-    problems->TooLarge({path + ".state"}, "event_bytes_max", limits.event_bytes_max, *printed);
-  }
-}
-
 void ValidateSnapshots(v1::TransactRequest* request, ValidatedTransaction* transaction,
                        TransactionProblems* problems) {
   Problems own;
   for (int i = 0; i < request->snapshots_size(); ++i) {
     v1::SaveSnapshotRequest* snapshot = request->mutable_snapshots(i);
-    const std::string path = At("snapshots", i);
-    if (snapshot->has_stream()) {
-      own.CheckStreamId(path + ".stream", problems->limits(), snapshot->mutable_stream());
-    } else {
-      own.Invalid({path + ".stream"}, "is missing; name the stream whose state it is");
-    }
-    if (snapshot->version() < 1) {
-      own.Invalid({path + ".version"},
-                  absl::StrCat("is ", snapshot->version(),
-                               "; it must be the version of an event of the stream, from 1"));
-    }
-    own.CheckNumber({path + ".schema_version"}, snapshot->schema_version(), "the default, 1");
-    own.CheckNumber({path + ".keep_versions"}, snapshot->keep_versions(), "the default, 1",
-                    kKeepVersionsMax);
-    if (snapshot->schema_version() == 0) snapshot->set_schema_version(1);
-    if (snapshot->keep_versions() == 0) snapshot->set_keep_versions(1);
-    CheckState(path, problems->limits(), snapshot, &own);
+    CheckSnapshotToSave(At("snapshots", i) + ".", problems->limits(), snapshot, &own);
     const Uuid tenant = TenantOf(snapshot->stream());
     transaction->total_bytes += static_cast<std::int64_t>(snapshot->state().size());
     transaction->snapshots.push_back({std::move(*snapshot), tenant});

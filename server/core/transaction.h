@@ -38,9 +38,6 @@ struct ValidatedTransaction {
   std::int64_t total_bytes = 0;
 };
 
-// How many snapshots of a stream a save keeps at most.
-inline constexpr std::int32_t kKeepVersionsMax = 100;
-
 // Errors: INVALID_REQUEST, INVALID_EVENT, TOO_LARGE, each naming field, index and limit, and all of
 // them in one error as far as there is room.
 [[nodiscard]] absl::StatusOr<ValidatedTransaction> ValidateTransaction(v1::TransactRequest request,

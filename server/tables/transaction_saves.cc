@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/core/snapshot_validation.h"
 #include "server/core/transaction.h"
 #include "server/core/validation.h"
 #include "server/tables/checkpoint_row.h"
@@ -89,7 +90,7 @@ void AddReadSnapshotVersions(pg::Pipeline* pipeline, const std::vector<StreamNam
     ids.Text(stream.aggregate_id);
   }
   pg::Params params;
-  params.Array(&tenants).Array(&types).Array(&ids).Int64(kKeepVersionsMax);
+  params.Array(&tenants).Array(&types).Array(&ids).Int64(kSnapshotsKeptMax);
   pipeline->Add(kReadSnapshotVersions, std::move(params));
 }
 
