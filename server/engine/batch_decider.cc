@@ -89,7 +89,7 @@ v1::StreamId BatchDecider::StreamOf(std::int64_t stream_key) const {
 
 absl::Status BatchDecider::CheckVersion(const ValidatedAppend& append, const Slot& slot) const {
   const v1::ExpectedVersion& expected = append.request.expected_version();
-  const std::int64_t actual = slot.row.version;
+  const std::int64_t actual = slot.row.readable_version();
   bool holds = false;
   switch (expected.kind_case()) {
     case v1::ExpectedVersion::kAny:
@@ -131,6 +131,7 @@ void BatchDecider::Write(const ValidatedAppend& append, Slot* slot,
     rows_.push_back(row);
     response->add_event_ids(event.event_id());
   }
+  slot->row.deleted = false;
   if (slot->first_position == 0) slot->first_position = response->first_position();
   slot->last_position = position_;
   response->set_last_version(slot->row.version);

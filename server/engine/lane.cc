@@ -277,6 +277,7 @@ void Lane::Decide(const Batch& batch, const StreamRows& rows, std::int64_t now_m
     decided->decider = std::make_unique<BatchDecider>(
         known_.position, std::max(now_micros, known_.created_at_micros));
   }
+  decided->revision = known_.revision;
   BatchDecider& decider = *decided->decider;
   absl::flat_hash_map<tables::StreamName, int> slots;
   std::int64_t cache_hits = 0;
@@ -343,8 +344,9 @@ void Lane::Finish(const Batch& batch, Decided decided) {
   metrics_.events->Increment(events);
   metrics_.cache_streams->Set(static_cast<double>(cache_.size()));
   const std::unique_ptr<BatchDecider> decider = std::move(decided.decider);
+  const std::int64_t revision = decided.revision;
   Answer(batch, std::move(decided));
-  Publish(*decider);
+  Publish(*decider, revision);
 }
 
 void Lane::Answer(const Batch& batch, Decided decided) {
@@ -356,9 +358,10 @@ void Lane::Answer(const Batch& batch, Decided decided) {
   }
 }
 
-void Lane::Publish(const BatchDecider& decider) {
+void Lane::Publish(const BatchDecider& decider, std::int64_t revision) {
   CommittedBatch committed;
   committed.epoch = known_.epoch;
+  committed.revision = revision;
   committed.events.reserve(decider.rows().size());
   for (const tables::NewEventRow& row : decider.rows()) {
     v1::Event& event = committed.events.emplace_back();

@@ -62,6 +62,12 @@ bool NaiveBatch::Tombstoned(const std::string& stream) const {
   return stored != nullptr && stored->tombstoned_by != 0 && stored->tombstoned_by < base_commit_;
 }
 
+bool NaiveBatch::Deleted(const std::string& stream, std::int64_t version) const {
+  const StoredStream* stored = tables_->FindStream(stream);
+  return stored != nullptr && version == StoredVersion(stream) &&
+         stored->DeletedAt(version, base_commit_);
+}
+
 NaiveBatch::Verdict NaiveBatch::Decide(const Request& request) {
   const std::vector<Uuid>& ids = request.append.event_ids;
   std::vector<Place> stored;
@@ -84,8 +90,9 @@ NaiveBatch::Verdict NaiveBatch::Decide(const Request& request) {
   const auto known = versions_.try_emplace(request.stream, 0);
   std::int64_t& version = known.first->second;
   if (known.second) version = StoredVersion(request.stream);
-  if (!Holds(request.append.request.expected_version(), version)) {
-    return {Kind::kConflict, {}, 0, version};
+  const std::int64_t readable = Deleted(request.stream, version) ? 0 : version;
+  if (!Holds(request.append.request.expected_version(), readable)) {
+    return {Kind::kConflict, {}, 0, readable};
   }
   const v1::StreamId& stream = request.append.request.stream();
   const Place first{position_ + 1, version + 1, request.stream, stream.tenant_id(),

@@ -62,6 +62,8 @@ class NaiveBatch {
   // A stream's version as of the state.
   [[nodiscard]] std::int64_t StoredVersion(const std::string& stream) const;
   [[nodiscard]] bool Tombstoned(const std::string& stream) const;
+  // Softly, with nothing written since, by this batch neither.
+  [[nodiscard]] bool Deleted(const std::string& stream, std::int64_t version) const;
 
   const MemoryTables* const tables_;
   const std::int64_t base_position_;

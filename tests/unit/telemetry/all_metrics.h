@@ -15,6 +15,7 @@ inline std::string TextOfAll() {
   (void)metrics.Lane("s");
   (void)metrics.Read("s");
   (void)metrics.Rpc("m");
+  (void)metrics.Lifecycle("s");
   (void)metrics.Group("s", "g");
   (void)metrics.GroupLane("s", "g", 0);
   ProjectionMetrics projections = metrics.Projections("s");
