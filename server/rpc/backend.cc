@@ -63,6 +63,7 @@ class StoreBackend final : public Backend {
   engine::Groups& groups() override { return store_->groups(); }
   engine::Projections& projections() override { return store_->projections(); }
   engine::DeadLetters& dead_letters() override { return store_->dead_letters(); }
+  engine::Lifecycle& lifecycle() override { return store_->lifecycle(); }
 
  private:
   const std::shared_ptr<engine::Store> store_;

@@ -13,6 +13,7 @@
 #include "server/engine/dead_letters.h"
 #include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
+#include "server/engine/lifecycle.h"
 #include "server/engine/projections.h"
 #include "server/engine/reader.h"
 #include "server/engine/store.h"
@@ -56,6 +57,7 @@ class Backend {
   // What the other services work on; as long-lived as this object.
   [[nodiscard]] virtual engine::Projections& projections() = 0;
   [[nodiscard]] virtual engine::DeadLetters& dead_letters() = 0;
+  [[nodiscard]] virtual engine::Lifecycle& lifecycle() = 0;
 };
 
 // Finds the backend of a tenant (normalized, may be empty). Errors: STORE_UNAVAILABLE.

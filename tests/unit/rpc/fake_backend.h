@@ -143,6 +143,37 @@ class FakeDeadLetters final : public engine::DeadLetters {
 #undef EVENTSTORE_FAKE_METHOD
 
 // Each method does what the test set; unset, the store is away.
+// Answers what changes streams and events as it is told, and keeps the last request of each.
+class FakeLifecycle final : public engine::Lifecycle {
+ public:
+  absl::Status answer;
+  v1::TruncateStreamRequest truncated;
+  v1::DeleteStreamRequest deleted;
+  v1::EraseEventsRequest erased;
+
+  void TruncateStream(v1::TruncateStreamRequest request, Deadline,
+                      engine::Done<v1::TruncateStreamResponse> done) override {
+    truncated = std::move(request);
+    Answer<v1::TruncateStreamResponse>(done);
+  }
+  void DeleteStream(v1::DeleteStreamRequest request, Deadline,
+                    engine::Done<v1::DeleteStreamResponse> done) override {
+    deleted = std::move(request);
+    Answer<v1::DeleteStreamResponse>(done);
+  }
+  void EraseEvents(v1::EraseEventsRequest request, Deadline,
+                   engine::Done<v1::EraseEventsResponse> done) override {
+    erased = std::move(request);
+    Answer<v1::EraseEventsResponse>(done);
+  }
+
+ private:
+  template <typename Response>
+  void Answer(const engine::Done<Response>& done) {
+    answer.ok() ? done(Response()) : done(answer);
+  }
+};
+
 class FakeBackend final : public Backend {
  public:
   std::function<std::function<void()>(ValidatedAppend, Deadline, engine::PendingAppend::Done)>
@@ -195,6 +226,7 @@ class FakeBackend final : public Backend {
   const std::string& store_id() const override { return store_id_; }
   FakeProjections& projections() override { return projections_; }
   FakeDeadLetters& dead_letters() override { return dead_letters_; }
+  FakeLifecycle& lifecycle() override { return lifecycle_; }
 
  private:
   static absl::Status Away() { return StoreUnavailable("the database is away"); }
@@ -202,6 +234,7 @@ class FakeBackend final : public Backend {
   const std::string store_id_ = "0190b2c4-0000-7000-8000-0000000000aa";
   FakeProjections projections_;
   FakeDeadLetters dead_letters_;
+  FakeLifecycle lifecycle_;
 };
 
 // Serves a FakeBackend on a port of its own.
