@@ -62,6 +62,7 @@ int RunCli(int argc, const char* const* argv, Console* console, Interrupt* inter
   AddReadCommands(&app, &action);
   AddSubscribeCommand(&app, &action);
   AddInspectCommands(&app, &action);
+  AddLifecycleCommands(&app, &action);
   AddGroupsCommand(&app, &action);
   AddCheckpointsCommand(&app, &action);
   AddDeadLettersCommand(&app, &action);

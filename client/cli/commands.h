@@ -22,6 +22,8 @@ void AddReadCommands(CLI::App* app, Action* action);
 void AddSubscribeCommand(CLI::App* app, Action* action);
 // streams, head, info, event, health
 void AddInspectCommands(CLI::App* app, Action* action);
+// truncate, delete-stream, erase
+void AddLifecycleCommands(CLI::App* app, Action* action);
 // groups create, update, delete, get, list, watch, consume
 void AddGroupsCommand(CLI::App* app, Action* action);
 // checkpoints list|get|save|reset|delete|watch
@@ -32,6 +34,9 @@ void AddDeadLettersCommand(CLI::App* app, Action* action);
 void AddSnapshotsCommand(CLI::App* app, Action* action);
 // bench
 void AddBenchCommand(CLI::App* app, Action* action);
+
+// Prints what is known of a stream.
+void PrintStreamInfo(const v1::StreamInfo& info, Session* session);
 
 // Adds an option that takes a whole number of at least 0 and hands it to `set`.
 CLI::Option* AddNumber(CLI::App* command, const std::string& name, const std::string& description,

@@ -96,8 +96,8 @@ absl::Status SetMember(const std::string& name, std::string_view json, Draft* dr
   if (name == "timestamp") return SetTimestamp(json, event);
   if (name == "schema_version") return SetSchemaVersion(json, event);
   if (name == "payload_base64") return SetPayloadBytes(json, draft);
-  static const std::set<std::string, std::less<>> set_by_store = {"global_position", "stream",
-                                                                  "version", "created_at"};
+  static const std::set<std::string, std::less<>> set_by_store = {
+      "global_position", "stream", "version", "created_at", "erased"};
   if (set_by_store.contains(name)) return absl::OkStatus();
   return UsageError(fmt::format("unknown member \"{}\"; known are {}", name, kKnownMembers));
 }

@@ -100,21 +100,7 @@ int RunInfo(const v1::GetStreamInfoRequest& request, Session* session) {
     return session->stub().GetStreamInfo(context, request, &response);
   });
   if (!status.ok()) return ReportFailure(FailureOf(status), session);
-  const v1::StreamInfo& info = response.info();
-  if (session->json()) {
-    JsonLine line;
-    line.StreamInfo(info);
-    session->Print(line.Finish());
-    return kExitOk;
-  }
-  PrintFields({{"stream", FormatStream(info.stream())},
-               {"exists", info.exists() ? "yes" : "no"},
-               {"version", std::to_string(info.version())},
-               {"first version", std::to_string(info.first_version())},
-               {"created", TimeOrNone(info.has_created_at(), info.created_at())},
-               {"updated", TimeOrNone(info.has_updated_at(), info.updated_at())},
-               {"deleted", info.deleted() ? "yes" : "no"}},
-              session);
+  PrintStreamInfo(response.info(), session);
   return kExitOk;
 }
 
@@ -207,6 +193,24 @@ std::pair<CLI::App*, std::shared_ptr<Request>> AddUnary(CLI::App* app, Action* a
 }
 
 }  // namespace
+
+void PrintStreamInfo(const v1::StreamInfo& info, Session* session) {
+  if (session->json()) {
+    JsonLine line;
+    line.StreamInfo(info);
+    session->Print(line.Finish());
+    return;
+  }
+  const char* const deleted = info.permanently_deleted() ? "for good" : "yes";
+  PrintFields({{"stream", FormatStream(info.stream())},
+               {"exists", info.exists() ? "yes" : "no"},
+               {"version", std::to_string(info.version())},
+               {"first version", std::to_string(info.first_version())},
+               {"created", TimeOrNone(info.has_created_at(), info.created_at())},
+               {"updated", TimeOrNone(info.has_updated_at(), info.updated_at())},
+               {"deleted", info.deleted() ? deleted : "no"}},
+              session);
+}
 
 void AddInspectCommands(CLI::App* app, Action* action) {
   AddStreamsCommand(app, action);

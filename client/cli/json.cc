@@ -136,6 +136,7 @@ void JsonLine::StreamInfo(const v1::StreamInfo& info) {
   if (info.has_created_at()) Time("created_at", info.created_at());
   if (info.has_updated_at()) Time("updated_at", info.updated_at());
   Bool("deleted", info.deleted());
+  Bool("permanently_deleted", info.permanently_deleted());
 }
 
 void JsonLine::Event(const v1::Event& event) {
@@ -172,6 +173,7 @@ void JsonLine::Event(const v1::Event& event) {
   Number("schema_version", event.schema_version());
   if (!event.tags().empty()) Texts("tags", event.tags());
   Time("created_at", event.created_at());
+  if (event.erased()) Bool("erased", true);
 }
 
 std::string JsonLine::Finish() {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "client/cli/json.h"
+#include "server/core/erased_event.h"
 #include "server/core/json_check.h"
 #include "server/core/validation.h"
 
@@ -109,6 +110,7 @@ std::string FormatPayload(std::string_view payload, std::string_view content_typ
   if (IsJsonContentType(content_type)) {
     if (const auto compact = CompactJson(payload)) return Escape(*compact);
   }
+  if (content_type == kErasedContentType && payload.empty()) return "<erased>";
   if (IsCleanUtf8(payload)) return Escape(payload);
   return fmt::format("<{} of {}>", Count(static_cast<std::int64_t>(payload.size()), "byte"),
                      Escape(content_type));

@@ -42,6 +42,8 @@ struct Limits {
   // stack trace.
   std::int64_t error_message_bytes_max = 16 << 10;
   std::int64_t error_stacktrace_bytes_max = 64 << 10;
+  // Most events that one request erases: the head is locked meanwhile.
+  std::int64_t erase_events_max = 10'000;
   // Most events in one message to a subscriber, and most entries in one page of a list.
   std::int64_t batch_events_max = 1000;
   std::int64_t page_size_max = 1000;

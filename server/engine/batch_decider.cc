@@ -9,11 +9,11 @@ bool VersionHolds(const v1::ExpectedVersion& expected, const tables::StreamRow& 
     case v1::ExpectedVersion::kAny:
       return true;
     case v1::ExpectedVersion::kNoStream:
-      return row.version == 0;
+      return row.readable_version() == 0;
     case v1::ExpectedVersion::kStreamExists:
-      return row.version > 0;
+      return row.readable_version() > 0;
     case v1::ExpectedVersion::kExact:
-      return row.version == expected.exact();
+      return row.readable_version() == expected.exact();
     case v1::ExpectedVersion::KIND_NOT_SET:
       break;  // refused by validation
   }
@@ -106,7 +106,7 @@ v1::StreamId BatchDecider::StreamOf(std::int64_t stream_key) const {
 absl::Status BatchDecider::CheckVersion(const ValidatedAppend& append, const Slot& slot) const {
   const v1::ExpectedVersion& expected = append.request.expected_version();
   if (VersionHolds(expected, slot.row)) return absl::OkStatus();
-  return VersionConflict(append.request.stream(), expected, slot.row.version);
+  return VersionConflict(append.request.stream(), expected, slot.row.readable_version());
 }
 
 void BatchDecider::Write(const ValidatedAppend& append, Slot* slot,
@@ -129,6 +129,7 @@ void BatchDecider::Write(const ValidatedAppend& append, Slot* slot,
     rows_.push_back(row);
     response->add_event_ids(event.event_id());
   }
+  slot->row.deleted = false;
   if (slot->first_position == 0) slot->first_position = response->first_position();
   slot->last_position = position_;
   response->set_last_version(slot->row.version);

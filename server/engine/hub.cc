@@ -121,6 +121,7 @@ void Hub::Publish(CommittedBatch batch) {
   MutexLock lock(&mutex_);
   if (batch.epoch == ring_.epoch()) {
     head_position_ = std::max(head_position_, batch.events.back().global_position());
+    NoteRevision(batch.revision);
   }
   inbox_events_ += static_cast<std::int64_t>(batch.events.size());
   inbox_.push_back(std::move(batch));
@@ -133,30 +134,37 @@ void Hub::Publish(CommittedBatch batch) {
 
 void Hub::ResetRing(std::int64_t epoch, std::int64_t end_position) {
   index_.WakeAll(ring_.end_position());
+  if (epoch != ring_.epoch()) {
+    revision_ = seen_revision_ = kNoRevision;
+    erased_revision_ = 0;
+  }
   ring_.Reset(epoch, end_position);
   head_position_ = end_position;
   wake_all_ = true;
 }
 
-void Hub::Rewind(std::int64_t epoch, std::int64_t head_position) {
+void Hub::Rewind(std::int64_t epoch, std::int64_t head_position, std::int64_t revision) {
   MutexLock wake_lock(&wake_mutex_);
   MutexLock lock(&mutex_);
   ResetRing(epoch, head_position);
+  NoteRevision(revision);
   inbox_.clear();
   inbox_events_ = 0;
   changed_.NotifyOne();
 }
 
-void Hub::NoticeHead(std::int64_t epoch, std::int64_t head_position) {
+void Hub::NoticeHead(std::int64_t epoch, std::int64_t head_position, std::int64_t revision) {
   MutexLock wake_lock(&wake_mutex_);
   MutexLock lock(&mutex_);
   if (epoch > ring_.epoch()) {
     // Another daemon found the rewind before our lane did.
     ResetRing(epoch, head_position);
-  } else if (epoch < ring_.epoch() || head_position <= head_position_) {
+  } else if (epoch < ring_.epoch()) {
     return;
   }
-  head_position_ = head_position;
+  NoteRevision(revision);
+  if (head_position <= head_position_ && !WantsChanges()) return;
+  head_position_ = std::max(head_position_, head_position);
   changed_.NotifyOne();
 }
 
@@ -187,7 +195,7 @@ void Hub::ThreadMain() {
     bool wake_all = false;
     {
       MutexLock lock(&mutex_);
-      while (!stopped_ && inbox_.empty() && !wake_all_ &&
+      while (!stopped_ && inbox_.empty() && !wake_all_ && !WantsChanges() &&
              (filling_ || head_position_ <= ring_.end_position()) && Clock::now() < next_tick) {
         changed_.WaitUntil(&mutex_, next_tick);
       }
@@ -199,6 +207,7 @@ void Hub::ThreadMain() {
     Subscriptions woken;
     Advance(std::move(inbox), &woken);
     FillGap();
+    ReadChanges();
     if (wake_all) woken = Snapshot();  // those of Advance too
     metrics_.wakes->Increment(static_cast<double>(woken.size()));
     for (const auto& subscription : woken) subscription->Pump();
@@ -214,7 +223,7 @@ void Hub::Advance(std::vector<CommittedBatch> inbox, Subscriptions* woken) {
     std::int64_t next = 0;
     {
       MutexLock lock(&mutex_);
-      if (batch.epoch != ring_.epoch()) continue;
+      if (batch.epoch != ring_.epoch() || batch.revision < erased_revision_) continue;
       next = ring_.end_position() + 1;
     }
     auto& events = batch.events;
@@ -224,18 +233,21 @@ void Hub::Advance(std::vector<CommittedBatch> inbox, Subscriptions* woken) {
     events.erase(events.begin(),
                  std::find_if(events.begin(), events.end(),
                               [&](const v1::Event& e) { return e.global_position() >= next; }));
-    AppendToRing(std::move(events), batch.epoch, woken);
+    AppendToRing(std::move(batch), woken);
   }
 }
 
 // Encodes outside of the locks: only this thread appends, so the end cannot move meanwhile, but a
-// rewind may come in between. The index is asked outside of the lane's lock.
-void Hub::AppendToRing(std::vector<v1::Event> events, std::int64_t epoch, Subscriptions* woken) {
-  auto block = EventBlock::Make(std::move(events));
+// rewind or an erasure may come in between. The index is asked outside of the lane's lock.
+void Hub::AppendToRing(CommittedBatch batch, Subscriptions* woken) {
+  auto block = EventBlock::Make(std::move(batch.events));
   MutexLock wake_lock(&wake_mutex_);
   {
     MutexLock lock(&mutex_);
-    if (ring_.epoch() != epoch || block->first_position() != ring_.end_position() + 1) return;
+    if (ring_.epoch() != batch.epoch || batch.revision < erased_revision_ ||
+        block->first_position() != ring_.end_position() + 1) {
+      return;
+    }
   }
   const std::vector<WakeIndex::Subscriber> concerned = index_.Advance(*block);
   MutexLock lock(&mutex_);
@@ -276,7 +288,9 @@ void Hub::FillGap() {
       head_position_ = ring_.end_position();
     } else if (!page->events.empty()) {
       inbox_events_ += static_cast<std::int64_t>(page->events.size());
-      inbox_.insert(inbox_.begin(), CommittedBatch{epoch, std::move(page->events)});
+      NoteRevision(page->head.revision);
+      inbox_.insert(inbox_.begin(),
+                    CommittedBatch{epoch, page->head.revision, std::move(page->events)});
     } else {
       head_position_ = ring_.end_position();
     }
@@ -290,6 +304,7 @@ void Hub::Tick() {
     MutexLock lock(&mutex_);
     head = head_position_;
     ring_end = ring_.end_position();
+    changes_failed_ = false;
   }
   Totals totals;
   for (const auto& subscription : Snapshot()) {

@@ -44,10 +44,22 @@ class Hub {
 
   // From the lane, after a commit. Does not block.
   void Publish(CommittedBatch batch);
+  // A revision that was not told of.
+  static constexpr std::int64_t kNoRevision = -1;
   // The history is another one from now on: forgets the ring.
-  void Rewind(std::int64_t epoch, std::int64_t head_position);
-  // Somebody else's commit (or the slow poll) showed this head: fills the ring from the tables.
-  void NoticeHead(std::int64_t epoch, std::int64_t head_position);
+  void Rewind(std::int64_t epoch, std::int64_t head_position, std::int64_t revision = kNoRevision);
+  // Somebody else's commit (or the slow poll) showed this head: fills the ring from the tables. And
+  // a revision: reads what was changed.
+  void NoticeHead(std::int64_t epoch, std::int64_t head_position,
+                  std::int64_t revision = kNoRevision);
+  // Streams or events were changed. When this returns, no subscription gives what was erased, nor
+  // what is hidden in its stream. Any thread.
+  void Apply(const tables::LogChanges& changes);
+  // Who else is told of that, on the thread that calls Apply, or the reader's. Call once, before
+  // anything else is.
+  void OnChanges(std::function<void(const tables::LogChanges&)> on_changes) {
+    on_changes_ = std::move(on_changes);
+  }
 
   // The newest events of this epoch after a position, as far back as the ring goes; none of another
   // epoch. For the lane; does not block.
@@ -63,12 +75,20 @@ class Hub {
   void ThreadMain();
   // Moves the ring on with what lies in the inbox. Adds whom that concerns to `woken`.
   void Advance(std::vector<CommittedBatch> inbox, Subscriptions* woken);
-  void AppendToRing(std::vector<v1::Event> events, std::int64_t epoch, Subscriptions* woken);
+  void AppendToRing(CommittedBatch batch, Subscriptions* woken);
   // Starts the ring anew. Everybody has to look where that leaves them.
   void ResetRing(std::int64_t epoch, std::int64_t end_position)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(wake_mutex_, mutex_);
   // Reads what lies between the ring and the newest head known, if anything does.
   void FillGap();
+  // hub_changes.cc: reads what was changed up to the newest revision known, if anything was.
+  void ReadChanges();
+  void NoteRevision(std::int64_t revision) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  [[nodiscard]] bool WantsChanges() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return seen_revision_ > revision_ && !reading_changes_ && !changes_failed_;
+  }
+  // Whether what was read at this head may hold content that was erased since.
+  [[nodiscard]] bool IsStale(const tables::Head& head);
   void Tick();
   void Remove(const Subscription& subscription);
   [[nodiscard]] Subscriptions Snapshot();
@@ -95,6 +115,17 @@ class Hub {
   std::int64_t head_position_ ABSL_GUARDED_BY(mutex_) =
       0;  // newest head known, of the ring's epoch
   bool filling_ ABSL_GUARDED_BY(mutex_) = false;
+  // Of the ring's epoch: up to which revision changes were applied (kNoRevision: any may be the
+  // first), the newest one heard of, and the newest that erased something: what was read or
+  // committed before that is not given to anybody any more.
+  std::int64_t revision_ ABSL_GUARDED_BY(mutex_) = kNoRevision;
+  std::int64_t seen_revision_ ABSL_GUARDED_BY(mutex_) = kNoRevision;
+  std::int64_t erased_revision_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool reading_changes_ ABSL_GUARDED_BY(mutex_) = false;
+  bool changes_failed_ ABSL_GUARDED_BY(mutex_) = false;  // until the next tick
+  // Counts erasures, for subscriptions that hold pages. Changed under the mutex.
+  std::atomic<std::int64_t> erasures_{0};
+  std::function<void(const tables::LogChanges&)> on_changes_;
   bool wake_all_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<WakeIndex::Subscriber> last_number_{0};

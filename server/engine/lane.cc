@@ -285,6 +285,7 @@ void Lane::Decide(const Batch& batch, const StreamRows& rows, const ConditionWin
     decided->decider = std::make_unique<BatchDecider>(
         known_.position, std::max(now_micros, known_.created_at_micros));
   }
+  decided->revision = known_.revision;
   BatchDecider& decider = *decided->decider;
   Slots slots;
   std::int64_t cache_hits = 0;
@@ -368,8 +369,9 @@ void Lane::Finish(const Batch& batch, Decided decided) {
   metrics_.events->Increment(events);
   metrics_.cache_streams->Set(static_cast<double>(cache_.size()));
   const std::unique_ptr<BatchDecider> decider = std::move(decided.decider);
+  const std::int64_t revision = decided.revision;
   Answer(batch, std::move(decided));
-  Publish(*decider);
+  Publish(*decider, revision);
 }
 
 void Lane::Answer(const Batch& batch, Decided decided) {
@@ -381,10 +383,11 @@ void Lane::Answer(const Batch& batch, Decided decided) {
   }
 }
 
-void Lane::Publish(const BatchDecider& decider) {
+void Lane::Publish(const BatchDecider& decider, std::int64_t revision) {
   if (decider.rows().empty()) return;
   CommittedBatch committed;
   committed.epoch = known_.epoch;
+  committed.revision = revision;
   committed.events.reserve(decider.rows().size());
   for (const tables::NewEventRow& row : decider.rows()) {
     v1::Event& event = committed.events.emplace_back();

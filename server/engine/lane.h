@@ -64,6 +64,7 @@ class Lane {
   struct Decided {
     std::unique_ptr<BatchDecider> decider;
     std::vector<WriteAnswer> answers;  // one a write
+    std::int64_t revision = 0;         // that it was decided on
   };
   // Streams as the database has them; the keys are views into the requests.
   using StreamRows = absl::flat_hash_map<tables::StreamName, tables::StreamRow>;
@@ -104,7 +105,7 @@ class Lane {
   void Committed(const Batch& batch, Decided decided);
   void Finish(const Batch& batch, Decided decided);
   void Answer(const Batch& batch, Decided decided);
-  void Publish(const BatchDecider& decider);
+  void Publish(const BatchDecider& decider, std::int64_t revision);
   void SetHead(std::int64_t position);
 
   bool Connect();

@@ -21,6 +21,7 @@ namespace eventstore::engine {
 // What the lane committed, for the hub and others who follow.
 struct CommittedBatch {
   std::int64_t epoch = 0;
+  std::int64_t revision = 0;      // of the store when they were written
   std::vector<v1::Event> events;  // consecutive positions, in order
 };
 

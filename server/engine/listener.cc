@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/engine/hub.h"
 #include "server/telemetry/logging.h"
 
 namespace eventstore::engine {
@@ -20,7 +21,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kReconnectPause{500};
 constexpr std::chrono::seconds kRoundTrip{10};
-// A payload: "<daemon> head <epoch> <position>" or "<daemon> hello".
+// A payload: "<daemon> head <epoch> <position>", "<daemon> change <epoch> <position> <revision>" or
+// "<daemon> hello". Who does not know one passes over it.
 constexpr pg::Statement kNotify{"listener_notify", "SELECT pg_notify($1, $2)"};
 
 }  // namespace
@@ -75,6 +77,15 @@ void Listener::Committed(std::int64_t epoch, std::int64_t head_position) {
   Wake();
 }
 
+void Listener::Changed(const tables::Head& head, std::int64_t revision) {
+  {
+    MutexLock lock(&mutex_);
+    change_ = absl::StrCat(daemon_id_, " change ", head.epoch, " ", head.position, " ", revision);
+    if (other_daemons_ == 0) return;
+  }
+  Wake();
+}
+
 void Listener::SetOtherDaemons(int count) {
   {
     MutexLock lock(&mutex_);
@@ -118,7 +129,7 @@ absl::Status Listener::Open() {
 absl::Status Listener::ReadHead() {
   auto head = tables::ReadHead(*connection_, Clock::now() + kRoundTrip);
   if (!head.ok()) return head.status();
-  callbacks_.head(head->epoch, head->position);
+  callbacks_.head(head->epoch, head->position, head->revision);
   return absl::OkStatus();
 }
 
@@ -152,6 +163,7 @@ absl::Status Listener::Send() {
       sent_ = committed_;
       payloads.push_back(absl::StrCat(daemon_id_, " head ", epoch_, " ", committed_));
     }
+    if (other_daemons_ > 0 && !change_.empty()) payloads.push_back(std::exchange(change_, ""));
   }
   for (const std::string& payload : payloads) {
     auto result = connection_->Query(kNotify, pg::Params().Text(channel_).Text(payload),
@@ -171,11 +183,15 @@ void Listener::OnNotification(const std::string& payload) {
   }
   std::int64_t epoch = 0;
   std::int64_t position = 0;
+  std::int64_t revision = 0;
   if (words[1] == "hello") {
     callbacks_.daemon_came();
   } else if (words[1] == "head" && words.size() == 4 && absl::SimpleAtoi(words[2], &epoch) &&
              absl::SimpleAtoi(words[3], &position)) {
-    callbacks_.head(epoch, position);
+    callbacks_.head(epoch, position, Hub::kNoRevision);
+  } else if (words[1] == "change" && words.size() == 5 && absl::SimpleAtoi(words[2], &epoch) &&
+             absl::SimpleAtoi(words[3], &position) && absl::SimpleAtoi(words[4], &revision)) {
+    callbacks_.head(epoch, position, revision);
   }
 }
 

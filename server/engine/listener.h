@@ -28,8 +28,9 @@ namespace eventstore::engine {
 class Listener {
  public:
   struct Callbacks {
-    // On the listener's thread: the head that another daemon's message, or the poll, showed.
-    std::function<void(std::int64_t epoch, std::int64_t head_position)> head;
+    // On the listener's thread: the head that another daemon's message, or the poll, showed; and
+    // its revision, or Hub::kNoRevision where that was not told.
+    std::function<void(std::int64_t epoch, std::int64_t head_position, std::int64_t revision)> head;
     // On the listener's thread: another daemon has come; say that we are here.
     std::function<void()> daemon_came;
   };
@@ -42,6 +43,8 @@ class Listener {
 
   // This daemon committed up to here. Does not block.
   void Committed(std::int64_t epoch, std::int64_t head_position);
+  // This daemon changed streams or events: the store's revision is this one. Does not block.
+  void Changed(const tables::Head& head, std::int64_t revision);
   // How many other daemons serve this store. (They were told that we came when we connected.)
   void SetOtherDaemons(int count);
   [[nodiscard]] bool connected() const { return connected_.load(std::memory_order_relaxed); }
@@ -77,6 +80,8 @@ class Listener {
   std::int64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t committed_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t sent_ ABSL_GUARDED_BY(mutex_) = 0;
+  // The newest change, until it was told.
+  std::string change_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

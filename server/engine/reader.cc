@@ -218,8 +218,10 @@ absl::StatusOr<AllPage> FollowStream(const ReaderOptions& options, const FollowS
     return Archived(rows->head.first_position,
                     "the store's history before this position was archived");
   }
+  if (rows->tombstoned) return StreamDeleted(query.stream);
   AllPage page;
   page.head = rows->head;
+  page.first_version = rows->first_version;
   page.events = std::move(rows->events);
   page.position = rows->position;
   page.at_end = page.position >= page.head.position;
@@ -346,6 +348,16 @@ void Reader::FindPositionBefore(std::int64_t created_at_micros, Deadline deadlin
           (**stored < created_at_micros ? before : after) = middle;
         }
         return PositionInStore{before, *head};
+      },
+      std::move(done));
+}
+
+void Reader::ReadChanges(std::int64_t after_revision, Deadline deadline,
+                         Done<tables::LogChanges> done) {
+  Run<tables::LogChanges>(
+      deadline,
+      [after_revision](pg::Connection& connection, Deadline until) {
+        return tables::ReadLogChanges(connection, after_revision, until);
       },
       std::move(done));
 }

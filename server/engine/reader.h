@@ -20,6 +20,7 @@
 #include "server/engine/workers.h"
 #include "server/pg/pool.h"
 #include "server/tables/events_table.h"
+#include "server/tables/lifecycle_table.h"
 #include "server/tables/log_table.h"
 #include "server/tables/streams_table.h"
 #include "server/telemetry/metrics.h"
@@ -63,8 +64,9 @@ struct AllPage {
   // The last position looked at: up to it (backwards: down to it) everything that matches was
   // given.
   std::int64_t position = 0;
-  bool at_end = false;            // no further page: the end, or the limit, was reached
-  std::int64_t next_version = 0;  // FollowStreamPage: where the next page of the stream starts
+  bool at_end = false;             // no further page: the end, or the limit, was reached
+  std::int64_t next_version = 0;   // FollowStreamPage: where the next page of the stream starts
+  std::int64_t first_version = 1;  // FollowStreamPage: versions below it are not read
 };
 
 // Which page of the store. For the next page set `after_position` to `position`, lower `limit`, and
@@ -109,7 +111,7 @@ class Reader {
   void ReadStreamPage(StreamPageQuery query, Deadline deadline, Done<StreamPage> done);
   void ReadAllPage(AllPageQuery query, Deadline deadline, Done<AllPage> done);
   // A page of what a stream has after a position, of the events that match. The page's `position`
-  // is the store's head where the end of the stream was reached.
+  // is the store's head where the end of the stream was reached. Errors: STREAM_DELETED.
   void FollowStreamPage(FollowStreamQuery query, Deadline deadline, Done<AllPage> done);
   void GetStreamInfo(v1::StreamId stream, Deadline deadline, Done<v1::StreamInfo> done);
   void ListStreams(v1::ListStreamsRequest request, Deadline deadline,
@@ -132,6 +134,9 @@ class Reader {
   // Where the projection's checkpoint is, 0 where it has saved none, and the head. Errors:
   // POSITION_AHEAD.
   void FindCheckpoint(std::string projection, Deadline deadline, Done<PositionInStore> done);
+
+  // What was changed after a revision, other than by appends.
+  void ReadChanges(std::int64_t after_revision, Deadline deadline, Done<tables::LogChanges> done);
 
   // Answers everything that waits with STORE_UNAVAILABLE, and refuses what comes. Idempotent.
   void Stop() { workers_.Stop(); }

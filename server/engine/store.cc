@@ -78,14 +78,24 @@ void Store::Start(const tables::Head& head, std::int64_t partition_end) {
   dead_letters_ = std::make_unique<TableDeadLetters>(&reader_->workers());
   snapshots_ = std::make_unique<TableSnapshots>(&reader_->workers());
   hub_ = std::make_unique<Hub>(options_.hub, reader_.get(), read_metrics);
-  hub_->Rewind(head.epoch, head.position);
+  hub_->Rewind(head.epoch, head.position, head.revision);
   groups_ = std::make_unique<Groups>(options_, daemon_id_, store_id_, pool_.get(), reader_.get(),
                                      hub_.get(), metrics_);
+  hub_->OnChanges([this](const tables::LogChanges& changes) { groups_->Forget(changes); });
   listener_ = std::make_unique<Listener>(
       options_, daemon_id_, store_id_, read_metrics,
-      Listener::Callbacks{
-          [this](std::int64_t epoch, std::int64_t position) { hub_->NoticeHead(epoch, position); },
-          [this] { WantMaintenance(); }});
+      Listener::Callbacks{[this](std::int64_t epoch, std::int64_t position, std::int64_t revision) {
+                            hub_->NoticeHead(epoch, position, revision);
+                          },
+                          [this] { WantMaintenance(); }});
+  lifecycle_ = std::make_unique<TableLifecycle>(
+      options_, &reader_->workers(), metrics_->Lifecycle(options_.name),
+      TableLifecycle::Callbacks{
+          [this](const tables::LogChanges& changes) {
+            hub_->Apply(changes);
+            listener_->Changed(changes.head, changes.revision);
+          },
+          [this](std::function<void()> settled) { groups_->Settle(std::move(settled)); }});
   writer_ = std::make_unique<Writer>(
       options_, std::make_unique<LaneSession>(options_, daemon_id_), metrics_->Lane(options_.name),
       Writer::Callbacks{

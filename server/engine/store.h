@@ -13,6 +13,7 @@
 #include "server/engine/dead_letters.h"
 #include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
+#include "server/engine/lifecycle.h"
 #include "server/engine/listener.h"
 #include "server/engine/options.h"
 #include "server/engine/partition_planner.h"
@@ -49,6 +50,7 @@ class Store {
   [[nodiscard]] Projections& projections() { return *projections_; }
   [[nodiscard]] DeadLetters& dead_letters() { return *dead_letters_; }
   [[nodiscard]] Snapshots& snapshots() { return *snapshots_; }
+  [[nodiscard]] Lifecycle& lifecycle() { return *lifecycle_; }
   [[nodiscard]] pg::Pool& pool() { return *pool_; }
   [[nodiscard]] const StoreOptions& options() const { return options_; }
   // The store's identity, a UUID that survives restarts.
@@ -89,6 +91,7 @@ class Store {
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<Groups> groups_;
   std::unique_ptr<Listener> listener_;
+  std::unique_ptr<Lifecycle> lifecycle_;
   std::unique_ptr<Writer> writer_;
   std::unique_ptr<Transactor> transactor_;
 };

@@ -35,7 +35,9 @@ void StreamCache::Put(const tables::StreamName& name, const tables::StreamRow& r
 
 void StreamCache::SetVersion(std::int64_t stream_key, std::int64_t version) {
   const auto found = by_key_.find(stream_key);
-  if (found != by_key_.end()) found->second->row.version = version;
+  if (found == by_key_.end()) return;
+  found->second->row.version = version;
+  found->second->row.deleted = false;  // it has an event again
 }
 
 void StreamCache::Forget(std::int64_t stream_key) {

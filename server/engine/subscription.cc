@@ -47,7 +47,9 @@ Subscription::Subscription(Hub* hub, WakeIndex::Subscriber number, std::string i
       wake_keys_(WakeIndex::KeysOf(query_.stream.has_value() ? &*query_.stream : nullptr,
                                    query_.filter.get())),
       on_dropped_(std::move(on_dropped)),
-      behind_since_(Clock::now()) {}
+      behind_since_(Clock::now()) {
+  if (query_.stream.has_value()) reread_.emplace();
+}
 
 void Subscription::RequestNext(Next next) {
   {
@@ -85,7 +87,10 @@ void Subscription::Pump() {
 std::optional<absl::StatusOr<SubscriptionMessage>> Subscription::NextMessage(
     std::function<void()>* work) {
   if (state_ == State::kEnded) return end_status_;
-  if (ready_.empty() && state_ == State::kCatchingUp && !reading_ && CanJoinRing()) {
+  const std::int64_t erasures = hub_->erasures_.load();
+  if (std::exchange(seen_erasures_, erasures) != erasures) DropReady();
+  if (ready_.empty() && state_ == State::kCatchingUp && !reading_ && !reread_.has_value() &&
+      CanJoinRing()) {
     state_ = State::kLive;
   }
   while (ready_.empty() && state_ == State::kLive) {
@@ -157,7 +162,10 @@ bool Subscription::NextLive(SubscriptionMessage* message) {
 }
 
 bool Subscription::Matches(const v1::Event& event) const {
-  if (query_.stream.has_value() && !SameStream(*query_.stream, event.stream())) return false;
+  if (query_.stream.has_value() &&
+      (!SameStream(*query_.stream, event.stream()) || event.version() < first_version_)) {
+    return false;
+  }
   return query_.filter == nullptr || query_.filter->Matches(event);
 }
 
@@ -275,7 +283,7 @@ void Subscription::OnStarted(absl::StatusOr<tables::Head> head, std::int64_t pos
     return;
   }
   // What another daemon wrote may not have come to the ring yet.
-  hub_->NoticeHead(head->epoch, head->position);
+  hub_->NoticeHead(head->epoch, head->position, head->revision);
   Pump();
 }
 
@@ -317,8 +325,11 @@ void Subscription::OnPage(absl::StatusOr<AllPage> page) {
     if (!page.ok()) {
       OnPageFailed(page.status(), &waiting);
       if (state_ == State::kEnded) failure = end_status_;
+    } else if (IsStale(*page)) {
+      head = page->head;  // and the page is read again
     } else {
       failing_since_ = Deadline::max();
+      reread_.reset();
       head = page->head;
       epoch_ = page->head.epoch;
       if (page->position > position_) {
@@ -327,6 +338,7 @@ void Subscription::OnPage(absl::StatusOr<AllPage> page) {
       }
       position_ = std::max(position_, page->position);
       next_version_ = page->next_version;
+      first_version_ = page->first_version;
       EnqueueEvents(std::move(page->events));
       if (ready_.empty() && position_ - told_position_ >= query_.checkpoint_interval) {
         ready_.push_back(Tell(Kind::kCheckpoint));
@@ -338,7 +350,48 @@ void Subscription::OnPage(absl::StatusOr<AllPage> page) {
     if (waiting) waiting(failure);
     return;
   }
-  if (head.has_value()) hub_->NoticeHead(head->epoch, head->position);
+  if (head.has_value()) hub_->NoticeHead(head->epoch, head->position, head->revision);
+  Pump();
+}
+
+bool Subscription::IsStale(const AllPage& page) {
+  // In this order: what is erased after the question was asked is found by NextMessage.
+  seen_erasures_ = hub_->erasures_.load();
+  if (hub_->IsStale(page.head)) return true;
+  return reread_.has_value() && page.head.epoch == reread_->epoch &&
+         page.head.revision < reread_->revision;
+}
+
+// The cursor goes back to what was given last.
+void Subscription::DropReady() {
+  const auto is_events = [](const SubscriptionMessage& message) {
+    return message.kind == Kind::kEvents;
+  };
+  if (std::erase_if(ready_, is_events) == 0) return;
+  position_ = told_position_;
+  next_version_ = 0;
+}
+
+void Subscription::OnChanges(const tables::LogChanges& changes) {
+  {
+    MutexLock lock(&mutex_);
+    if (state_ == State::kEnded || !query_.stream.has_value()) return;
+    const auto is_ours = [&](const v1::StreamId& stream) {
+      return SameStream(*query_.stream, stream);
+    };
+    if (!changes.anything &&
+        std::none_of(changes.streams.begin(), changes.streams.end(), is_ours)) {
+      return;
+    }
+    reread_ = Reread{changes.head.epoch, changes.revision};
+    DropReady();
+    if (parked_) {
+      parked_ = false;
+      position_ = hub_->Unpark(*this, position_);
+    }
+    next_version_ = 0;
+    if (state_ == State::kLive) state_ = State::kCatchingUp;
+  }
   Pump();
 }
 

@@ -64,7 +64,8 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   // Asks for the next message; at most one call may be unanswered. `next` is called exactly once:
   // inline where a message is ready in memory, otherwise later from a thread of the hub or the
   // reader. An error ends the subscription: POSITION_AHEAD, ARCHIVED, SLOW_CONSUMER,
-  // STORE_UNAVAILABLE (the hub stops), CANCELLED (after Close). The time between an answer and the
+  // STORE_UNAVAILABLE (the hub stops), STREAM_DELETED (for good, of the stream that it follows),
+  // CANCELLED (after Close). The time between an answer and the
   // next call is the time that the client needs to take the message: past `hub.stall_timeout_ms`
   // the subscription is dropped and `on_dropped` called.
   void RequestNext(Next next);
@@ -103,6 +104,9 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
                                   std::chrono::milliseconds stuck_limit);
   // After a pause for a database that was away or a full queue.
   void Retry();
+  // Streams were truncated or deleted: if the one that it follows is among them, its row is read
+  // anew before anything else is given.
+  void OnChanges(const tables::LogChanges& changes);
 
   void EndLocked(absl::Status status, Next* waiting, bool* dropped)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -118,7 +122,11 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   bool CanJoinRing() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   SubscriptionMessage Tell(SubscriptionMessage::Kind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EnqueueEvents(std::vector<v1::Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool Matches(const v1::Event& event) const;
+  bool Matches(const v1::Event& event) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Forgets what was read and not given yet; it will be read again.
+  void DropReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether a page was read before something in it was erased or hidden.
+  bool IsStale(const AllPage& page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Each returns what to do once the mutex is released.
   std::function<void()> StartWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -147,6 +155,17 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   std::int64_t position_ ABSL_GUARDED_BY(mutex_) = 0;  // looked at up to here
   // Where a page of the stream that it follows starts; 0: not known.
   std::int64_t next_version_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Of the stream that it follows, as the last page had it: events before it are not given.
+  std::int64_t first_version_ ABSL_GUARDED_BY(mutex_) = 1;
+  // The stream has to be read at this revision or later before anything else: at the start, and
+  // when it was changed.
+  struct Reread {
+    std::int64_t epoch = 0;
+    std::int64_t revision = 0;
+  };
+  std::optional<Reread> reread_ ABSL_GUARDED_BY(mutex_);
+  // The hub's count of erasures when `ready_` was read.
+  std::int64_t seen_erasures_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t told_position_ ABSL_GUARDED_BY(mutex_) = 0;  // last position in a message
   // The message that the client was given last, and the last one that it has taken.
   std::int64_t given_position_ ABSL_GUARDED_BY(mutex_) = 0;

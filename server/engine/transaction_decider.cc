@@ -153,9 +153,9 @@ void BatchDecider::CheckChecks(const TransactionInput& input, Details* violation
     const v1::StreamCheck& check = request.checks[i].check;
     const Slot& slot = slots_[static_cast<std::size_t>(input.slots[request.appends.size() + i])];
     if (VersionHolds(check.expected_version(), slot.row)) continue;
-    violations->push_back(
-        DetailAt(VersionConflict(check.stream(), check.expected_version(), slot.row.version),
-                 "checks", static_cast<int>(i), "expected_version"));
+    violations->push_back(DetailAt(
+        VersionConflict(check.stream(), check.expected_version(), slot.row.readable_version()),
+        "checks", static_cast<int>(i), "expected_version"));
   }
 }
 
@@ -186,7 +186,7 @@ absl::Status BatchDecider::CheckSnapshots(const TransactionInput& input) const {
   Details problems;
   for (std::size_t i = 0; i < request.snapshots.size(); ++i) {
     const std::int64_t version =
-        slots_[static_cast<std::size_t>(input.slots[first + i])].row.version;
+        slots_[static_cast<std::size_t>(input.slots[first + i])].row.readable_version();
     const v1::SaveSnapshotRequest& snapshot = request.snapshots[i].request;
     if (snapshot.version() <= version) continue;
     const std::string field = absl::StrCat("snapshots[", i, "].version");

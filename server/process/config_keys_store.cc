@@ -50,6 +50,8 @@ std::vector<Key> LimitKeys() {
       IntegerKey("limits.error_stacktrace_bytes_max",
                  EVENTSTORE_FIELD(store.limits.error_stacktrace_bytes_max), {256, 1 << 20},
                  "Most bytes of a dead letter's stack trace."),
+      IntegerKey("limits.erase_events_max", EVENTSTORE_FIELD(store.limits.erase_events_max),
+                 {1, 100'000}, "Most events that one request erases: appends wait meanwhile."),
       IntegerKey("limits.batch_events_max", EVENTSTORE_FIELD(store.limits.batch_events_max),
                  {1, 10'000}, "Most events in one message to a reader or subscriber."),
       IntegerKey("limits.page_size_max", EVENTSTORE_FIELD(store.limits.page_size_max), {1, 10'000},

@@ -68,6 +68,7 @@ class StoreBackend final : public Backend {
   engine::Projections& projections() override { return store_->projections(); }
   engine::DeadLetters& dead_letters() override { return store_->dead_letters(); }
   engine::Snapshots& snapshots() override { return store_->snapshots(); }
+  engine::Lifecycle& lifecycle() override { return store_->lifecycle(); }
 
  private:
   const std::shared_ptr<engine::Store> store_;

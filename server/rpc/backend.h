@@ -14,6 +14,7 @@
 #include "server/engine/dead_letters.h"
 #include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
+#include "server/engine/lifecycle.h"
 #include "server/engine/projections.h"
 #include "server/engine/reader.h"
 #include "server/engine/snapshots.h"
@@ -62,6 +63,7 @@ class Backend {
   [[nodiscard]] virtual engine::Projections& projections() = 0;
   [[nodiscard]] virtual engine::DeadLetters& dead_letters() = 0;
   [[nodiscard]] virtual engine::Snapshots& snapshots() = 0;
+  [[nodiscard]] virtual engine::Lifecycle& lifecycle() = 0;
 };
 
 // Finds the backend of a tenant (normalized, may be empty). Errors: STORE_UNAVAILABLE.

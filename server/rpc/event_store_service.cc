@@ -8,6 +8,7 @@
 
 #include "server/core/errors.h"
 #include "server/core/ids.h"
+#include "server/core/validate_lifecycle.h"
 #include "server/core/validation.h"
 #include "server/rpc/append_stream.h"
 #include "server/rpc/read_all.h"
@@ -114,6 +115,27 @@ absl::Status HandleGetHead(v1::GetHeadRequest request, GetHeadCall* call) {
   return absl::OkStatus();
 }
 
+const std::string& TenantOf(const v1::TruncateStreamRequest& request) {
+  return request.stream().tenant_id();
+}
+const std::string& TenantOf(const v1::DeleteStreamRequest& request) {
+  return request.stream().tenant_id();
+}
+const std::string& TenantOf(const v1::EraseEventsRequest& request) { return request.tenant_id(); }
+
+// Validates a change and hands it to the store of its tenant.
+template <typename Request, typename Response,
+          void (engine::Lifecycle::*kMethod)(Request, Deadline, engine::Done<Response>)>
+absl::Status HandleChange(Request request, UnaryCall<Request, Response>* call) {
+  if (absl::Status status = Validate(call->limits(), &request); !status.ok()) return status;
+  auto backend = call->FindBackendOf(TenantOf(request));
+  if (!backend.ok()) return backend.status();
+  ((*backend)->lifecycle().*kMethod)(
+      std::move(request), call->deadline(),
+      [call](absl::StatusOr<Response> answer) { call->Answer(std::move(answer)); });
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 EventStoreService::Methods::Methods(telemetry::Metrics* metrics)
@@ -126,7 +148,10 @@ EventStoreService::Methods::Methods(telemetry::Metrics* metrics)
       get_stream_info(MakeMethod("GetStreamInfo", metrics)),
       list_streams(MakeMethod("ListStreams", metrics)),
       get_event(MakeMethod("GetEvent", metrics)),
-      get_head(MakeMethod("GetHead", metrics)) {}
+      get_head(MakeMethod("GetHead", metrics)),
+      truncate_stream(MakeMethod("TruncateStream", metrics)),
+      delete_stream(MakeMethod("DeleteStream", metrics)),
+      erase_events(MakeMethod("EraseEvents", metrics)) {}
 
 EventStoreService::EventStoreService(FindBackend find_backend, const Limits& limits,
                                      const RpcOptions& options, telemetry::Metrics* metrics)
@@ -199,6 +224,33 @@ grpc::ServerUnaryReactor* EventStoreService::GetHead(grpc::CallbackServerContext
                                                      grpc::ByteBuffer* response) {
   return GetHeadCall::Start(&environment_, context, &methods_.get_head, request, response,
                             HandleGetHead);
+}
+
+grpc::ServerUnaryReactor* EventStoreService::TruncateStream(grpc::CallbackServerContext* context,
+                                                            const grpc::ByteBuffer* request,
+                                                            grpc::ByteBuffer* response) {
+  using Call = UnaryCall<v1::TruncateStreamRequest, v1::TruncateStreamResponse>;
+  return Call::Start(&environment_, context, &methods_.truncate_stream, request, response,
+                     &HandleChange<v1::TruncateStreamRequest, v1::TruncateStreamResponse,
+                                   &engine::Lifecycle::TruncateStream>);
+}
+
+grpc::ServerUnaryReactor* EventStoreService::DeleteStream(grpc::CallbackServerContext* context,
+                                                          const grpc::ByteBuffer* request,
+                                                          grpc::ByteBuffer* response) {
+  using Call = UnaryCall<v1::DeleteStreamRequest, v1::DeleteStreamResponse>;
+  return Call::Start(&environment_, context, &methods_.delete_stream, request, response,
+                     &HandleChange<v1::DeleteStreamRequest, v1::DeleteStreamResponse,
+                                   &engine::Lifecycle::DeleteStream>);
+}
+
+grpc::ServerUnaryReactor* EventStoreService::EraseEvents(grpc::CallbackServerContext* context,
+                                                         const grpc::ByteBuffer* request,
+                                                         grpc::ByteBuffer* response) {
+  using Call = UnaryCall<v1::EraseEventsRequest, v1::EraseEventsResponse>;
+  return Call::Start(&environment_, context, &methods_.erase_events, request, response,
+                     &HandleChange<v1::EraseEventsRequest, v1::EraseEventsResponse,
+                                   &engine::Lifecycle::EraseEvents>);
 }
 
 }  // namespace eventstore::rpc

@@ -20,6 +20,9 @@ namespace eventstore::rpc {
 // The generated service with every method taken as raw bytes: so a request that does not parse gets
 // an error that says why (gRPC itself would answer UNIMPLEMENTED without a word), and shared events
 // are sent without being copied.
+using RawLifecycleMethods = v1::EventStoreService::WithRawCallbackMethod_TruncateStream<
+    v1::EventStoreService::WithRawCallbackMethod_DeleteStream<
+        v1::EventStoreService::WithRawCallbackMethod_EraseEvents<v1::EventStoreService::Service>>>;
 using RawEventStoreService = v1::EventStoreService::WithRawCallbackMethod_AppendEvents<
     v1::EventStoreService::WithRawCallbackMethod_AppendEventsStream<
         v1::EventStoreService::WithRawCallbackMethod_Transact<
@@ -30,7 +33,7 @@ using RawEventStoreService = v1::EventStoreService::WithRawCallbackMethod_Append
                             v1::EventStoreService::WithRawCallbackMethod_ListStreams<
                                 v1::EventStoreService::WithRawCallbackMethod_GetEvent<
                                     v1::EventStoreService::WithRawCallbackMethod_GetHead<
-                                        v1::EventStoreService::Service>>>>>>>>>>;
+                                        RawLifecycleMethods>>>>>>>>>>;
 
 // Holds no threads and no server: register it with a grpc::ServerBuilder. Its methods are called by
 // gRPC's threads and never block. Must outlive the server, and the stores must have stopped their
@@ -71,6 +74,15 @@ class EventStoreService final : public RawEventStoreService {
   grpc::ServerUnaryReactor* GetHead(grpc::CallbackServerContext* context,
                                     const grpc::ByteBuffer* request,
                                     grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* TruncateStream(grpc::CallbackServerContext* context,
+                                           const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* DeleteStream(grpc::CallbackServerContext* context,
+                                         const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* EraseEvents(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
 
  private:
   struct Methods {
@@ -85,6 +97,9 @@ class EventStoreService final : public RawEventStoreService {
     Method list_streams;
     Method get_event;
     Method get_head;
+    Method truncate_stream;
+    Method delete_stream;
+    Method erase_events;
   };
 
   CallEnvironment environment_;

@@ -7,14 +7,17 @@ namespace {
 
 // The ledger and the event are found one by one (see streams_table.cc for LATERAL with LIMIT). What
 // is not JSON goes into an object, with its bytes in base64 on one line: encode() breaks lines. The
-// statement's own clock, for a transaction may have begun long before.
+// statement's own clock, for a transaction may have begun long before. The event is locked, so that
+// no copy of it is made while its content is being erased: either the copy is of what is left, or
+// the erasure finds it.
 constexpr pg::Statement kUpsert{
     "dead_letters_upsert",
     "INSERT INTO dead_letter_queue AS d (event_id, projection_name, event_type, event_data,"
     " error_message, error_stacktrace, retry_count, first_failed_at, last_failed_at,"
     " global_position, stream_key)"
     " SELECT n.event_id, n.projection_name, coalesce(e.event_type, n.event_type),"
-    " coalesce(e.payload, CASE WHEN e.payload_binary IS NULL THEN 'null'::jsonb ELSE"
+    " coalesce(e.payload, CASE WHEN e.erased_at IS NOT NULL THEN '{\"erased\": true}'::jsonb"
+    " WHEN e.payload_binary IS NULL THEN 'null'::jsonb ELSE"
     " jsonb_build_object('content_type', e.content_type, 'base64',"
     " translate(encode(e.payload_binary, 'base64'), chr(10), '')) END),"
     " n.error_message, nullif(n.error_stacktrace, ''), n.retry_count, c.now, c.now,"
@@ -24,8 +27,8 @@ constexpr pg::Statement kUpsert{
     " AS n(event_id, projection_name, event_type, error_message, error_stacktrace, retry_count)"
     " CROSS JOIN LATERAL (SELECT global_position, stream_key FROM event_ids"
     " WHERE event_ids.event_id = n.event_id LIMIT 1) i"
-    " LEFT JOIN LATERAL (SELECT event_type, payload, payload_binary, content_type FROM events"
-    " WHERE events.global_position = i.global_position LIMIT 1) e ON true"
+    " LEFT JOIN LATERAL (SELECT event_type, payload, payload_binary, content_type, erased_at"
+    " FROM events WHERE events.global_position = i.global_position LIMIT 1 FOR SHARE) e ON true"
     " ON CONFLICT (event_id, projection_name) DO UPDATE SET error_message = excluded.error_message,"
     " error_stacktrace = excluded.error_stacktrace,"
     " retry_count = least(d.retry_count::bigint + 1 + excluded.retry_count, 2147483647)::int4,"

@@ -60,6 +60,7 @@ void ParseEvent(const pg::Result& result, int row, int column, v1::Event* event)
   if (!result.IsNull(row, column + 17)) {
     for (std::string& tag : result.TextArray(row, column + 17)) event->add_tags(std::move(tag));
   }
+  event->set_erased(!result.IsNull(row, column + 18));
 }
 
 std::int64_t TimestampOf(const v1::NewEvent& event, std::int64_t created_at_micros) {

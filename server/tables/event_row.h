@@ -14,11 +14,11 @@
 #define EVENTSTORE_EVENT_COLUMNS                                                               \
   "global_position, event_id, aggregate_id, aggregate_type, event_type, tenant_id, actor_id, " \
   "version, timestamp, payload, created_at, payload_binary, content_type, correlation_id, "    \
-  "causation_id, metadata, schema_version, tags"
+  "causation_id, metadata, schema_version, tags, erased_at"
 
 namespace eventstore::tables {
 
-inline constexpr int kEventColumns = 18;
+inline constexpr int kEventColumns = 19;
 
 // Fills `event` from the columns that start at `column`.
 void ParseEvent(const pg::Result& result, int row, int column, v1::Event* event);

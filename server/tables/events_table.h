@@ -78,7 +78,7 @@ struct AllWindow {
   std::optional<std::int64_t> to_timestamp_micros;
 };
 struct EventRows {
-  Head head;  // position, epoch and first_position only, of the same snapshot
+  Head head;  // position, epoch, first_position and revision only, of the same snapshot
   std::vector<v1::Event> events;
   // The rows were cut by `limit` or `bytes_max`: what follows the last one was not looked at.
   bool cut = false;
@@ -129,6 +129,9 @@ struct FollowRows {
   // Everything up to this position was looked at: the head's, where the stream's end was reached.
   std::int64_t position = 0;
   std::int64_t next_version = 0;  // where the next page starts; 0: not known yet
+  // Of the stream's row: versions below it are not read. 1 where there is no row.
+  std::int64_t first_version = 1;
+  bool tombstoned = false;  // the stream was deleted for good
 };
 [[nodiscard]] absl::StatusOr<FollowRows> ReadFollowWindow(pg::Connection& connection,
                                                           const FollowWindow& window,

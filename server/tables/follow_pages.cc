@@ -79,9 +79,10 @@ absl::StatusOr<pg::Result> Query(pg::Connection& connection, const FollowWindow&
   return connection.QueryOnce(
       absl::StrCat(
           "WITH s AS MATERIALIZED (SELECT * FROM streams WHERE tenant_id = $1"
-          " AND aggregate_type = $2 AND aggregate_id = $3 AND deleted_at IS NULL"
-          " AND NOT tombstoned) SELECT " EVENTSTORE_PAGE_HEAD
-          ", s.version, w.position, e.* FROM log_head h LEFT JOIN s ON true"
+          " AND aggregate_type = $2 AND aggregate_id = $3) SELECT " EVENTSTORE_PAGE_HEAD
+          ", s.first_version, s.tombstoned,"
+          " CASE WHEN s.deleted_at IS NULL AND NOT s.tombstoned THEN s.version END,"
+          " w.position, e.* FROM log_head h LEFT JOIN s ON true"
           " LEFT JOIN LATERAL (SELECT global_position AS position FROM events"
           " WHERE stream_key = s.stream_key AND version = $5"
           " AND global_position >= s.first_position AND global_position <= s.last_position) w"
@@ -90,16 +91,19 @@ absl::StatusOr<pg::Result> Query(pg::Connection& connection, const FollowWindow&
                          ", size_bytes FROM events WHERE stream_key = s.stream_key"
                          " AND version >= greatest($4, s.first_version) AND version <= $5"
                          " AND global_position >= greatest($6, s.first_position)"
-                         " AND global_position <= s.last_position ORDER BY version OFFSET 0) f "
+                         " AND global_position <= s.last_position AND s.deleted_at IS NULL"
+                         " AND NOT s.tombstoned ORDER BY version OFFSET 0) f "
                          "WHERE true",
           conditions, " ORDER BY version LIMIT $7" EVENTSTORE_END_CUT("$8") ") e ON true"),
       params, deadline);
 }
 
 // The columns before those of the events.
-constexpr int kColumnVersion = kHeadColumns;
-constexpr int kColumnWindowEnd = kHeadColumns + 1;
-constexpr int kColumnEvents = kHeadColumns + 2;
+constexpr int kColumnFirstVersion = kHeadColumns;
+constexpr int kColumnTombstoned = kHeadColumns + 1;
+constexpr int kColumnVersion = kHeadColumns + 2;
+constexpr int kColumnWindowEnd = kHeadColumns + 3;
+constexpr int kColumnEvents = kHeadColumns + 4;
 
 }  // namespace
 
@@ -118,7 +122,14 @@ absl::StatusOr<FollowRows> ReadFollowWindow(pg::Connection& connection, const Fo
   rows.head = ParsePageHead(*result);
   rows.position = rows.head.position;
   rows.next_version = low;
-  if (result->IsNull(0, kColumnVersion)) return rows;  // no such stream: nothing up to the head
+  if (!result->IsNull(0, kColumnFirstVersion)) {
+    rows.first_version = result->Int64(0, kColumnFirstVersion);
+    rows.tombstoned = result->Bool(0, kColumnTombstoned);
+  }
+  if (result->IsNull(0, kColumnVersion)) {  // no such stream, or deleted: nothing up to the head
+    rows.next_version = std::max(low, rows.first_version);
+    return rows;
+  }
   const std::int64_t last_version = result->Int64(0, kColumnVersion);
   const std::int64_t high = low + window.versions_max - 1;
   if (last_version > high) {

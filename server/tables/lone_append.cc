@@ -33,8 +33,9 @@ namespace {
                                        ", " EVENTSTORE_HEAD_REST " FROM " EVENTSTORE_HEAD_COUNTS   \
                                        " CROSS JOIN (SELECT count(*) FROM stream) s"
 
-#define EVENTSTORE_MOVE_STREAM                                            \
-  "UPDATE streams SET version = $17, last_position = $2, updated_at = $3" \
+#define EVENTSTORE_MOVE_STREAM                                             \
+  "UPDATE streams SET version = $17, last_position = $2, updated_at = $3," \
+  " deleted_at = NULL"                                                     \
   " FROM moved WHERE stream_key = $11 AND version = $27 RETURNING 1"
 #define EVENTSTORE_NEW_STREAM                                                 \
   "INSERT INTO streams (stream_key, tenant_id, aggregate_type, aggregate_id," \

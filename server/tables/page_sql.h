@@ -12,7 +12,7 @@
 #include "server/tables/log_table.h"
 
 // Every page tells the head of its own snapshot: one statement has one snapshot.
-#define EVENTSTORE_PAGE_HEAD "h.last_position, h.epoch, h.first_position"
+#define EVENTSTORE_PAGE_HEAD "h.last_position, h.epoch, h.first_position, h.revision"
 
 // Rows are cut where their sizes add up to the page's bytes; `running` counts up to and including
 // the row, so that the first row always comes.
@@ -24,13 +24,14 @@
 namespace eventstore::tables {
 
 // The columns of EVENTSTORE_PAGE_HEAD, which come first.
-inline constexpr int kHeadColumns = 3;
+inline constexpr int kHeadColumns = 4;
 
 inline Head ParsePageHead(const pg::Result& result) {
   Head head;
   head.position = result.Int64(0, 0);
   head.epoch = result.Int64(0, 1);
   head.first_position = result.Int64(0, 2);
+  head.revision = result.Int64(0, 3);
   return head;
 }
 

@@ -10,15 +10,16 @@
 // The columns that ParseStreamInfo reads, of a row with the alias `s`.
 #define EVENTSTORE_STREAM_INFO_COLUMNS                                                   \
   "s.version, s.first_version, s.created_at, s.updated_at, s.deleted_at IS NOT NULL OR " \
-  "s.tombstoned"
+  "s.tombstoned, s.tombstoned"
 
 namespace eventstore::tables {
 
-inline constexpr int kStreamInfoColumns = 5;
+inline constexpr int kStreamInfoColumns = 6;
 
 // Fills `info` but for its name. A deleted stream reads as missing.
 inline void ParseStreamInfo(const pg::Result& result, int row, int column, v1::StreamInfo* info) {
   info->set_deleted(result.Bool(row, column + 4));
+  info->set_permanently_deleted(result.Bool(row, column + 5));
   if (info->deleted() || result.Int64(row, column) == 0) return;
   info->set_exists(true);
   info->set_version(result.Int64(row, column));

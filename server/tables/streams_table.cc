@@ -19,10 +19,11 @@ namespace {
 constexpr pg::Statement kLookUpStreams{
     "streams_look_up",
     "SELECT coalesce(s.stream_key, nextval('streams_stream_key_seq')),"
-    " coalesce(s.version, 0), coalesce(s.tombstoned, false)"
+    " coalesce(s.version, 0), coalesce(s.tombstoned, false), coalesce(s.deleted, false)"
     " FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY"
     " AS n(tenant_id, aggregate_type, aggregate_id, i)"
-    " LEFT JOIN LATERAL (SELECT stream_key, version, tombstoned FROM streams"
+    " LEFT JOIN LATERAL (SELECT stream_key, version, tombstoned,"
+    " deleted_at IS NOT NULL AS deleted FROM streams"
     " WHERE streams.tenant_id = n.tenant_id AND streams.aggregate_type = n.aggregate_type"
     " AND streams.aggregate_id = n.aggregate_id LIMIT 1) s ON true ORDER BY n.i"};
 
@@ -39,7 +40,8 @@ constexpr pg::Statement kInsertStreams{
 constexpr pg::Statement kUpdateStreams{
     "streams_update",
     "WITH moved AS (UPDATE streams SET version = n.new_version, last_position = n.last_position,"
-    " updated_at = $5 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])"
+    " updated_at = $5, deleted_at = NULL FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], "
+    "$4::bigint[])"
     " AS n(stream_key, old_version, new_version, last_position)"
     " WHERE streams.stream_key = n.stream_key AND streams.version = n.old_version RETURNING 1)"
     " SELECT CASE WHEN count(*) = $6 THEN 0 ELSE"
@@ -154,7 +156,7 @@ std::vector<StreamRow> ParseLookUpStreams(const pg::Result& result) {
   std::vector<StreamRow> rows(static_cast<std::size_t>(result.rows()));
   for (int row = 0; row < result.rows(); ++row) {
     rows[static_cast<std::size_t>(row)] = {result.Int64(row, 0), result.Int64(row, 1),
-                                           result.Bool(row, 2)};
+                                           result.Bool(row, 2), result.Bool(row, 3)};
   }
   return rows;
 }

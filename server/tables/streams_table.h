@@ -36,6 +36,11 @@ struct StreamRow {
   std::int64_t stream_key = 0;
   std::int64_t version = 0;  // 0: the row does not exist; its key is reserved for it
   bool tombstoned = false;
+  // Deleted, but not for good: it reads as missing, and its next event goes on after `version`.
+  bool deleted = false;
+
+  // What a writer is told of: 0 where there is nothing to read.
+  [[nodiscard]] std::int64_t readable_version() const { return deleted ? 0 : version; }
 };
 
 // Looks up many streams, on a lane's connection. A stream that does not exist gets a new key, so

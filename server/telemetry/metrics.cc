@@ -302,6 +302,17 @@ ProjectionMetrics Metrics::Projections(const std::string& store) {
                       {"projection", "status"})};
 }
 
+LifecycleMetrics Metrics::Lifecycle(const std::string& store) {
+  Maker make(registry_.get(), {{"store", store}});
+  const auto changes = [&make](const char* kind) {
+    return make.Counter("eventstore_lifecycle_changes_total",
+                        "Changes of streams and events that were written before, by kind.",
+                        {{"kind", kind}});
+  };
+  return {changes("truncate"), changes("delete"), changes("tombstone"), changes("erase"),
+          make.Counter("eventstore_events_erased_total", "Events whose content was erased.")};
+}
+
 RpcMetrics Metrics::Rpc(const std::string& method) {
   Maker make(registry_.get(), {{"method", method}});
   RpcMetrics rpc{};

@@ -159,6 +159,15 @@ struct ProjectionMetrics {
   LabelledGauges dead_letters;     // eventstore_dead_letters{projection=, status=}
 };
 
+// Changes to streams and events after they were written (label `store`).
+struct LifecycleMetrics {
+  prometheus::Counter* truncated;      // eventstore_lifecycle_changes_total{kind="truncate"}
+  prometheus::Counter* deleted;        // eventstore_lifecycle_changes_total{kind="delete"}
+  prometheus::Counter* tombstoned;     // eventstore_lifecycle_changes_total{kind="tombstone"}
+  prometheus::Counter* erased;         // eventstore_lifecycle_changes_total{kind="erase"}
+  prometheus::Counter* events_erased;  // eventstore_events_erased_total
+};
+
 // One RPC method (label `method`), by gRPC code.
 struct RpcMetrics {
   std::array<prometheus::Counter*, 17> requests_by_code;  // eventstore_rpc_requests_total{code=}
@@ -179,6 +188,7 @@ class Metrics {
   [[nodiscard]] TransactionMetrics Transactions(const std::string& store);
   [[nodiscard]] ReadMetrics Read(const std::string& store);
   [[nodiscard]] ProjectionMetrics Projections(const std::string& store);
+  [[nodiscard]] LifecycleMetrics Lifecycle(const std::string& store);
   [[nodiscard]] RpcMetrics Rpc(const std::string& method);
   [[nodiscard]] GroupMetrics Group(const std::string& store, const std::string& group);
   [[nodiscard]] GroupLaneMetrics GroupLane(const std::string& store, const std::string& group,

@@ -58,6 +58,9 @@ class Group : public std::enable_shared_from_this<Group> {
   void Join(std::shared_ptr<GroupMember> member);
   void Handle(const std::shared_ptr<GroupMember>& member, const v1::ConsumeRequest& request);
   void Leave(const std::shared_ptr<GroupMember>& member, bool failed);
+  // Events were erased: what is kept of them in memory is, too, and what may be on its way here is
+  // read again.
+  void Forget(const tables::LogChanges& changes);
   // Ends every member and gives all lanes back.
   void Drain(const absl::Status& status);
 
@@ -128,6 +131,7 @@ class Group : public std::enable_shared_from_this<Group> {
   void Offer(Lane* lane, const EventBlock& block, std::size_t index, std::uint64_t hash, Time now);
   void AttachLanes();
   void Rewind(std::int64_t position, std::int64_t epoch);
+  [[nodiscard]] bool MayHoldErased(const AllPage& page) const;
 
   // group_database.cc
   [[nodiscard]] std::unique_ptr<GroupRound> MakeRound(Time now);
@@ -178,6 +182,12 @@ class Group : public std::enable_shared_from_this<Group> {
   bool is_page_asked_ = false;
   Time page_retry_at_;
   std::int32_t page_turn_ = 0;  // lanes that catch up take turns
+
+  // The newest erasure: pages that were read before are not used, nor are events that the round
+  // under way reads.
+  std::int64_t erased_epoch_ = 0;
+  std::int64_t erased_revision_ = 0;
+  bool is_round_stale_ = false;
 
   // The database.
   bool is_round_running_ = false;

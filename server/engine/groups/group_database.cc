@@ -228,7 +228,7 @@ void Group::OnRound(std::unique_ptr<GroupRound> round) {
   claims_.clear();
   OnClaimed(*round);
   wanted_retries_.clear();
-  OnRetries(round->events);
+  if (!std::exchange(is_round_stale_, false)) OnRetries(round->events);
   if (round->view.has_value()) OnView(*round->view, *round);
 }
 

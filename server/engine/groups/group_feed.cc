@@ -211,6 +211,7 @@ void Group::OnPage(absl::StatusOr<AllPage> page, std::int64_t after) {
     }
     return;
   }
+  if (MayHoldErased(*page)) return;
   // Every lane that the page is of use to takes its own, as far as it has room.
   std::vector<Lane*> takers(static_cast<std::size_t>(settings_.lanes()), nullptr);
   for (auto& [number, lane] : lanes_) {

@@ -245,6 +245,18 @@ void Groups::List(v1::ListConsumerGroupsRequest request, Deadline deadline,
       std::move(done));
 }
 
+void Groups::Forget(const tables::LogChanges& changes) {
+  if (changes.erased.empty() && !changes.anything) return;
+  auto shared = std::make_shared<tables::LogChanges>(changes);
+  groups_thread_.Post([this, shared] {
+    for (const auto& [name, group] : groups_) group->Forget(*shared);
+  });
+}
+
+void Groups::Settle(std::function<void()> done) {
+  if (!groups_thread_.Post(done)) done();
+}
+
 void Groups::Stop(Deadline deadline) {
   bool first = false;
   {

@@ -52,6 +52,12 @@ class Groups {
   [[nodiscard]] absl::StatusOr<std::shared_ptr<GroupMember>> Join(
       v1::ConsumeJoin join, std::function<void(absl::Status)> on_dropped);
 
+  // Events were erased: nobody is given their content any more once Settle calls back.
+  void Forget(const tables::LogChanges& changes);
+  // Calls `done` once everything that was asked of the groups before has been done: on their
+  // thread, or inline where that has stopped.
+  void Settle(std::function<void()> done);
+
   // Ends all members with STORE_UNAVAILABLE and gives all lanes back, as far as that can be done
   // until `deadline`; joins the threads. Idempotent.
   void Stop(Deadline deadline);

@@ -136,6 +136,21 @@ bool LaneState::Resume(bool settled) {
   return true;
 }
 
+void LaneState::Erase(const std::vector<std::int64_t>& positions,
+                      const std::function<std::string(const std::string&)>& erase) {
+  for (const std::int64_t position : positions) {
+    for (Entries* const entries : {&entries_, &retries_}) {
+      const auto found = entries->find(position);
+      if (found == entries->end() || found->second.bytes.empty()) continue;
+      Entry& entry = found->second;
+      bytes_ -= static_cast<std::int64_t>(entry.bytes.size());
+      entry.bytes = erase(entry.bytes);
+      bytes_ += static_cast<std::int64_t>(entry.bytes.size());
+      std::string().swap(entry.error);
+    }
+  }
+}
+
 std::int64_t LaneState::oldest_created_at_micros() const {
   const auto next = entries_.upper_bound(checkpoint_);
   return next == entries_.end() ? 0 : next->second.created_at_micros;

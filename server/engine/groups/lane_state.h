@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -152,6 +153,11 @@ class LaneState {
   // Its dead letter was resolved (`settled`), or is to be tried once more. False where the event
   // was not offered yet.
   bool Resume(bool settled);
+
+  // The content of the events at these positions was erased: `erase` makes of an event's bytes what
+  // is left of them. What a member said about them is forgotten as well. They stay where they are.
+  void Erase(const std::vector<std::int64_t>& positions,
+             const std::function<std::string(const std::string&)>& erase);
 
   // --- What is seen from outside ---
   [[nodiscard]] std::int64_t checkpoint() const { return checkpoint_; }

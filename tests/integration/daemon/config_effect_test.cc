@@ -421,6 +421,13 @@ void SeeLimits(const Settings& changed) {
   };
   dead_letter("error_message_bytes_max", 301, 400);
   dead_letter("error_stacktrace_bytes_max", 300, 401);
+  v1::EraseEventsRequest erase;
+  *erase.mutable_stream() = NewStream();
+  MustAppend(client, erase.stream(), NewEvents(3));
+  erase.set_reason("r");
+  erase.set_erased_by("b");
+  v1::EraseEventsResponse erased;
+  refused("erase_events_max", client.Unary("EraseEvents", erase, &erased));
   append("event_bytes_max",
          [](auto* r) { r->mutable_events(0)->set_payload("\"" + std::string(2100, 'x') + "\""); });
   append("request_events_max", [](auto* r) {
@@ -833,6 +840,7 @@ const std::vector<Row>& Rows() {
         {"limits.snapshots_max", "1"},
         {"limits.error_message_bytes_max", "300"},
         {"limits.error_stacktrace_bytes_max", "400"},
+        {"limits.erase_events_max", "2"},
         {"limits.batch_events_max", "5"},
         {"limits.page_size_max", "2"}},
        SeeLimits},

@@ -181,6 +181,29 @@ TEST_CASE("A tombstone comes before the version and after the replay", "[decider
         v1::ERROR_REASON_DUPLICATE_EVENT_ID);
 }
 
+TEST_CASE("A softly deleted stream reads as empty, and goes on with the next version",
+          "[decider]") {
+  BatchDecider decider(kHead, kTime);
+  const int slot = decider.AddStream({kNilUuid, "T", "s"}, {7, 9, false, /*deleted=*/true});
+  std::vector<std::unique_ptr<ValidatedAppend>> kept;
+  const auto decide = [&](const v1::ExpectedVersion& expected, int id) {
+    kept.push_back(std::make_unique<ValidatedAppend>(AppendOf(expected, {id})));
+    return decider.Decide(*kept.back(), slot);
+  };
+  for (const auto& expected : {StreamExists(), Exact(9)}) {
+    const auto refused = decide(expected, 1);
+    CHECK(Detail(refused.status()).reason() == v1::ERROR_REASON_VERSION_CONFLICT);
+    CHECK(Detail(refused.status()).actual() == 0);
+  }
+  CHECK(decide(NoStream(), 2)->first_version() == 10);
+  // From then on it is there.
+  CHECK(Detail(decide(NoStream(), 3).status()).actual() == 10);
+  CHECK(decide(Exact(10), 4)->first_version() == 11);
+  REQUIRE(decider.StreamChanges().size() == 1);
+  CHECK(decider.StreamChanges()[0].old_version == 9);
+  CHECK_FALSE(decider.slots()[0].row.deleted);
+}
+
 TEST_CASE("Appends are decided against what the batch did before them", "[decider]") {
   OneStream stream(0);
   REQUIRE(stream.Decide(NoStream(), {1, 2}).ok());

@@ -101,6 +101,17 @@ NaiveBatch::Place NaiveBatch::Write(const ValidatedAppend& append, const std::st
   return first;
 }
 
+bool NaiveBatch::Deleted(const std::string& stream, std::int64_t version) const {
+  const StoredStream* stored = tables_->FindStream(stream);
+  return stored != nullptr && version == StoredVersion(stream) &&
+         stored->DeletedAt(version, base_commit_);
+}
+
+std::int64_t NaiveBatch::ReadableVersion(const std::string& stream) {
+  const std::int64_t version = VersionOf(stream);
+  return Deleted(stream, version) ? 0 : version;
+}
+
 NaiveBatch::Verdict NaiveBatch::Decide(const Request& request) {
   const std::vector<Uuid>& ids = request.append.event_ids;
   std::vector<Place> stored;
@@ -120,7 +131,7 @@ NaiveBatch::Verdict NaiveBatch::Decide(const Request& request) {
     return {replay ? Kind::kReplayed : Kind::kDuplicate, stored[0], blamed, 0, 0, {}, {}};
   }
   if (Tombstoned(request.stream)) return {Kind::kDeleted, {}, 0, 0, 0, {}, {}};
-  const std::int64_t version = VersionOf(request.stream);
+  const std::int64_t version = ReadableVersion(request.stream);
   if (!Holds(request.append.request.expected_version(), version)) {
     return {Kind::kConflict, {}, 0, version, 0, {}, {}};
   }
@@ -171,7 +182,7 @@ NaiveBatch::Verdict NaiveBatch::DecideTransaction(const Request& request, bool c
   const ValidatedTransaction& wanted = request.transaction->request;
   std::vector<std::string> checks;
   for (std::size_t i = 0; i < wanted.checks.size(); ++i) {
-    const std::int64_t version = VersionOf(request.check_streams[i]);
+    const std::int64_t version = ReadableVersion(request.check_streams[i]);
     if (Holds(wanted.checks[i].check.expected_version(), version)) continue;
     checks.push_back(absl::StrCat("checks[", i, "].expected_version ", version));
   }
@@ -183,7 +194,7 @@ NaiveBatch::Verdict NaiveBatch::DecideTransaction(const Request& request, bool c
   const NaiveBatch before = *this;
   verdict.firsts.clear();
   for (std::size_t a = 0; a < wanted.appends.size(); ++a) {
-    const std::int64_t version = VersionOf(request.streams[a]);
+    const std::int64_t version = ReadableVersion(request.streams[a]);
     if (!Holds(wanted.appends[a].request.expected_version(), version)) {
       verdict.violations.push_back(absl::StrCat("appends[", a, "].expected_version ", version));
     }

@@ -83,11 +83,15 @@ class NaiveBatch {
  private:
   [[nodiscard]] std::optional<Place> Find(const Uuid& id) const;
   std::int64_t& VersionOf(const std::string& stream);
+  // What a writer is told: 0 for a stream that was deleted softly.
+  [[nodiscard]] std::int64_t ReadableVersion(const std::string& stream);
   Place Write(const ValidatedAppend& append, const std::string& stream);
   [[nodiscard]] std::int64_t FindMatch(const v1::AppendCondition& condition) const;
   // A stream's version as of the state.
   [[nodiscard]] std::int64_t StoredVersion(const std::string& stream) const;
   [[nodiscard]] bool Tombstoned(const std::string& stream) const;
+  // Softly, with nothing written since, by this batch neither.
+  [[nodiscard]] bool Deleted(const std::string& stream, std::int64_t version) const;
 
   const MemoryTables* const tables_;
   const std::int64_t base_position_;

@@ -102,6 +102,7 @@ TEST_CASE("Random batches in any weather are answered as by a naive model", "[la
                            "conflict",
                            "duplicate",
                            "deleted",
+                           "deleted softly",
                            "expired",
                            "refused",
                            "unavailable",

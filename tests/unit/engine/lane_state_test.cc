@@ -338,5 +338,30 @@ TEST_CASE("TheBackoffDoublesUpToItsMaximumWithJitter", "[lane_state]") {
   CHECK(seen.size() > 25);
 }
 
+TEST_CASE("AnErasedEventIsDeliveredWithoutItsContent", "[lane_state]") {
+  LaneRules rules;
+  rules.attempts_max = 5;
+  LaneState lane(rules, {});
+  const LaneState::Time now{std::chrono::hours(1)};
+  lane.Offer({3, 1, 0, "secret 3"}, now);
+  lane.Offer({4, 2, 0, "secret 4"}, now);
+  lane.Offer({5, 3, 0, "secret 5"}, now);
+  CHECK(*lane.Next(1, now).bytes == "secret 3");  // in flight already
+  lane.Erase({3, 5, 99}, [](const std::string& bytes) { return "erased " + bytes.substr(7); });
+  CHECK(*lane.Next(2, now).bytes == "secret 4");
+  CHECK(*lane.Next(3, now).bytes == "erased 5");
+  // What was delivered before is still acked, or delivered again as it is now.
+  CHECK(lane.Ack(2));
+  CHECK(lane.Retry(1, "cannot read the secret", milliseconds(0), now));
+  lane.Erase({3}, [](const std::string& bytes) { return bytes; });
+  REQUIRE(lane.UnsavedAttempts().size() == 1);
+  CHECK(lane.UnsavedAttempts()[0].error.empty());
+  lane.Advance(now);
+  CHECK(*lane.Next(4, now).bytes == "erased 3");
+  CHECK(lane.Ack(4));
+  CHECK(lane.Ack(3));
+  CHECK(lane.checkpoint() == 5);
+}
+
 }  // namespace
 }  // namespace eventstore::engine

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "server/telemetry/metrics.h"
@@ -368,7 +369,13 @@ void LaneWorld::Neighbour() {
     const Stream& target = streams_[static_cast<std::size_t>(Below(shape_.streams))];
     const StoredStream* stored = tables_.FindStream(target.name);
     // Most streams live on, or there would be nothing left to do.
-    if (stored == nullptr || stored->tombstoned_by != 0 || Below(4) != 0) return;
+    if (stored == nullptr || stored->tombstoned_by != 0) return;
+    if (Below(4) != 0) {
+      if (stored->DeletedAt(stored->version(), std::numeric_limits<std::int64_t>::max())) return;
+      ++database_->seen["deleted softly"];
+      tables_.Begin(/*batch=*/0);
+      return tables_.Delete(target.name);
+    }
     tables_.Begin(/*batch=*/0);
     tables_.Tombstone(target.name, /*anything=*/Below(4) == 0);
     return;

@@ -5,6 +5,7 @@
 #include <absl/strings/str_cat.h>
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -214,7 +215,8 @@ absl::Status MemoryLaneDatabase::Ping() { return Begin("ping"); }
 tables::StreamRow MemoryLaneDatabase::LookUp(const tables::StreamName& name) {
   const StoredStream* stream = tables_->FindStream(NameText(name));
   if (stream == nullptr) return {tables_->NewKey(), 0, false};
-  return {stream->key, stream->version(), stream->tombstoned_by != 0};
+  return {stream->key, stream->version(), stream->tombstoned_by != 0,
+          stream->DeletedAt(stream->version(), std::numeric_limits<std::int64_t>::max())};
 }
 
 absl::StatusOr<LaneDatabase::LockedState> MemoryLaneDatabase::LockAndLookUp(

@@ -11,7 +11,7 @@ std::string NameText(const tables::StreamName& name) {
 }
 
 void MemoryTables::Begin(std::int64_t batch) {
-  commits_.push_back({next_commit_++, batch, head_, last_batch_, {}});
+  commits_.push_back({next_commit_++, batch, head_, last_batch_, {}, {}});
   if (batch != 0) last_batch_ = batch;
 }
 
@@ -35,6 +35,13 @@ void MemoryTables::Tombstone(const std::string& stream_name, bool anything) {
   changes_.emplace_back(++head_.revision, anything ? 0 : stream.key);
 }
 
+void MemoryTables::Delete(const std::string& stream_name) {
+  StoredStream& stream = streams_.at(stream_name);
+  stream.deletions.push_back({commits_.back().number, stream.version()});
+  commits_.back().deleted = stream_name;
+  changes_.emplace_back(++head_.revision, stream.key);
+}
+
 void MemoryTables::Undo() {
   const Commit commit = std::move(commits_.back());
   commits_.pop_back();
@@ -51,6 +58,10 @@ void MemoryTables::Undo() {
   }
   if (!commit.tombstoned.empty()) {
     streams_.at(commit.tombstoned).tombstoned_by = 0;
+    changes_.pop_back();
+  }
+  if (!commit.deleted.empty()) {
+    streams_.at(commit.deleted).deletions.pop_back();
     changes_.pop_back();
   }
   head_ = commit.head_before;

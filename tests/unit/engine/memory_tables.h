@@ -2,6 +2,7 @@
 #ifndef EVENTSTORE_TESTS_UNIT_ENGINE_MEMORY_TABLES_H_
 #define EVENTSTORE_TESTS_UNIT_ENGINE_MEMORY_TABLES_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <unordered_map>
@@ -35,8 +36,20 @@ struct StoredStream {
   std::int64_t key = 0;
   std::vector<std::int64_t> positions;  // of its events: as many as its version
   std::int64_t tombstoned_by = 0;       // the commit that did it; 0: none
+  // When it was deleted softly: the commit, and its version then.
+  struct Deletion {
+    std::int64_t commit = 0;
+    std::int64_t version = 0;
+  };
+  std::vector<Deletion> deletions;
 
   [[nodiscard]] std::int64_t version() const { return static_cast<std::int64_t>(positions.size()); }
+  // Softly, and not written to since, as of a version and before a commit.
+  [[nodiscard]] bool DeletedAt(std::int64_t at_version, std::int64_t before_commit) const {
+    return std::any_of(deletions.begin(), deletions.end(), [&](const Deletion& deletion) {
+      return deletion.version == at_version && deletion.commit < before_commit;
+    });
+  }
 };
 
 // A stream's name as one text.
@@ -53,6 +66,7 @@ class MemoryTables {
     tables::Head head_before;
     std::int64_t last_batch_before = 0;
     std::string tombstoned;  // the stream, if it was that
+    std::string deleted;     // the same, softly
   };
 
   // Starts a commit; what is done until the next one belongs to it.
@@ -61,6 +75,8 @@ class MemoryTables {
   void Add(StoredEvent event);
   // Deletes a stream for good. `anything`: the note for other daemons does not say which.
   void Tombstone(const std::string& stream_name, bool anything);
+  // Deletes a stream so that it can be written to again.
+  void Delete(const std::string& stream_name);
   // Takes back the newest commit.
   void Undo();
   // A new epoch from here on. It lies behind all commits, so these cannot be lost without it.

@@ -33,6 +33,14 @@ TEST_CASE("The stream cache forgets the least recently used", "[cache]") {
   CHECK(cache.Find({kNilUuid, "T", "a"}) == nullptr);
 }
 
+TEST_CASE("A stream that somebody else wrote to is not deleted any more", "[cache]") {
+  StreamCache cache(3);
+  cache.Put({kNilUuid, "T", "a"}, {1, 10, false, /*deleted=*/true});
+  CHECK(cache.Find({kNilUuid, "T", "a"})->readable_version() == 0);
+  cache.SetVersion(1, 11);
+  CHECK(cache.Find({kNilUuid, "T", "a"})->readable_version() == 11);
+}
+
 TEST_CASE("The stream cache tells apart what only runs together", "[cache]") {
   StreamCache cache(10);
   cache.Put({kNilUuid, "T", "ab"}, {1, 1, false});

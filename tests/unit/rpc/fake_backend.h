@@ -150,6 +150,37 @@ class FakeSnapshots final : public engine::Snapshots {
 };
 #undef EVENTSTORE_FAKE_METHOD
 
+// Answers what changes streams and events as it is told, and keeps the last request of each.
+class FakeLifecycle final : public engine::Lifecycle {
+ public:
+  absl::Status answer;
+  v1::TruncateStreamRequest truncated;
+  v1::DeleteStreamRequest deleted;
+  v1::EraseEventsRequest erased;
+
+  void TruncateStream(v1::TruncateStreamRequest request, Deadline,
+                      engine::Done<v1::TruncateStreamResponse> done) override {
+    truncated = std::move(request);
+    Answer<v1::TruncateStreamResponse>(done);
+  }
+  void DeleteStream(v1::DeleteStreamRequest request, Deadline,
+                    engine::Done<v1::DeleteStreamResponse> done) override {
+    deleted = std::move(request);
+    Answer<v1::DeleteStreamResponse>(done);
+  }
+  void EraseEvents(v1::EraseEventsRequest request, Deadline,
+                   engine::Done<v1::EraseEventsResponse> done) override {
+    erased = std::move(request);
+    Answer<v1::EraseEventsResponse>(done);
+  }
+
+ private:
+  template <typename Response>
+  void Answer(const engine::Done<Response>& done) {
+    answer.ok() ? done(Response()) : done(answer);
+  }
+};
+
 // Each method does what the test set; unset, the store is away.
 class FakeBackend final : public Backend {
  public:
@@ -211,6 +242,7 @@ class FakeBackend final : public Backend {
   FakeProjections& projections() override { return projections_; }
   FakeDeadLetters& dead_letters() override { return dead_letters_; }
   FakeSnapshots& snapshots() override { return snapshots_; }
+  FakeLifecycle& lifecycle() override { return lifecycle_; }
 
  private:
   static absl::Status Away() { return StoreUnavailable("the database is away"); }
@@ -219,6 +251,7 @@ class FakeBackend final : public Backend {
   FakeProjections projections_;
   FakeDeadLetters dead_letters_;
   FakeSnapshots snapshots_;
+  FakeLifecycle lifecycle_;
 };
 
 // Serves a FakeBackend on a port of its own.

@@ -16,6 +16,7 @@ inline std::string TextOfAll() {
   (void)metrics.Transactions("s");
   (void)metrics.Read("s");
   (void)metrics.Rpc("m");
+  (void)metrics.Lifecycle("s");
   (void)metrics.Group("s", "g");
   (void)metrics.GroupLane("s", "g", 0);
   ProjectionMetrics projections = metrics.Projections("s");
