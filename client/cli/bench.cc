@@ -17,6 +17,7 @@ namespace {
 constexpr int kInFlightMax = 100'000;
 constexpr int kConnectionsMax = 1000;
 constexpr int kSubscribersMax = 10'000;
+constexpr int kMembersMax = 1000;
 constexpr int kEventsPerAppendMax = 100'000;
 constexpr int kPayloadBytesMax = 16 << 20;
 constexpr int kStreamsMax = 100'000'000;
@@ -44,14 +45,7 @@ grpc::Status Prepare(const BenchContext& context, std::unique_ptr<Workload>* wor
   }
   if (mode == "read-all") {
     v1::GetHeadResponse head;
-    const auto get_head = [&](grpc::ClientContext* rpc) {
-      return context.session->stub().GetHead(rpc, v1::GetHeadRequest(), &head);
-    };
-    grpc::Status status = Call(context.session, get_head);
-    if (status.ok() && head.position() < context.options.events_per_read) {
-      status = FillStreams(context);
-      if (status.ok()) status = Call(context.session, get_head);
-    }
+    grpc::Status status = GetHeadOrFill(context, context.options.events_per_read, &head);
     if (!status.ok()) return status;
     *workload = MakeReadAllWorkload(context, head.position());
   }
@@ -72,6 +66,8 @@ int RunBench(const BenchOptions& options, Session* session) {
   grpc::Status status;
   if (options.mode == "subscribe") {
     status = RunSubscribeBench(context, &result);
+  } else if (options.mode == "consume") {
+    status = RunConsumeBench(context, &result);
   } else {
     std::unique_ptr<Workload> workload;
     status = Prepare(context, &workload);
@@ -112,14 +108,28 @@ void AddLoadOptions(CLI::App* command, BenchOptions* options) {
        "percent of appends that go to a stream that is new");
   whole("--subscribers", &options->subscribers, 1, kSubscribersMax, "subscribe: how many");
   whole("--tags", &options->tags, 1, kStreamsMax, "transact: how many different tags");
+  whole("--members", &options->members, 1, kMembersMax, "consume: how many, each on a connection");
   whole("--events-per-read", &options->events_per_read, 1, kEventsPerAppendMax,
-        "read-all: events in each read");
+        "read-all: events in each read (consume: that the store must have)");
   whole("--snapshot-tail", &options->snapshot_tail, 0, kEventsPerAppendMax,
         "read-stream: read from a snapshot that is saved so many events before each stream's end; "
         "0: read the whole stream");
 }
 
 }  // namespace
+
+grpc::Status GetHeadOrFill(const BenchContext& context, std::int64_t events,
+                           v1::GetHeadResponse* head) {
+  const auto get_head = [&](grpc::ClientContext* rpc) {
+    return context.session->stub().GetHead(rpc, v1::GetHeadRequest(), head);
+  };
+  grpc::Status status = Call(context.session, get_head);
+  if (status.ok() && head->position() < events) {
+    status = FillStreams(context);
+    if (status.ok()) status = Call(context.session, get_head);
+  }
+  return status;
+}
 
 LoadResult RunLoad(const BenchContext& context, Workload* workload) {
   const Interrupt::Callback stop(&context.session->interrupt(),
@@ -138,10 +148,12 @@ void AddBenchCommand(CLI::App* app, Action* action) {
                    "append: unary appends. append-stream: AppendEventsStream, one call per "
                    "connection. transact: transactions of one append whose condition asks for a "
                    "tag. read-stream, read-all: reads. subscribe: appends (--rate 1000 if "
-                   "not given), and how long they take to reach subscribers")
+                   "not given), and how long they take to reach subscribers. consume: members of a "
+                   "new consumer group work through the store, once")
       ->required()
       ->check(CLI::IsMember(std::vector<std::string>{"append", "append-stream", "transact",
-                                                     "read-stream", "read-all", "subscribe"}));
+                                                     "read-stream", "read-all", "subscribe",
+                                                     "consume"}));
   AddLoadOptions(command, options.get());
   command->add_option("--type", options->aggregate_type, "aggregate type of the streams")
       ->capture_default_str();
@@ -162,7 +174,8 @@ void AddBenchCommand(CLI::App* app, Action* action) {
       options->streams = options->subscribers;
       options->new_streams_percent = 0;
     }
-    const bool takes_existing = options->mode != "read-all" && options->mode != "subscribe";
+    const bool takes_existing =
+        options->mode != "read-all" && options->mode != "subscribe" && options->mode != "consume";
     if (!takes_existing && !options->existing.empty()) {
       throw CLI::ValidationError(
           "--existing goes with append, append-stream, transact and read-stream");

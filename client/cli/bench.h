@@ -31,6 +31,7 @@ struct BenchOptions {
   double rate = 0;
   int connections = 1;
   int subscribers = 1;
+  int members = 8;
   bool own_streams = false;  // each subscriber follows a stream of its own, not the store
   int events_per_read = 500;
   int snapshot_tail = 0;  // read-stream: events after each stream's snapshot; 0: no snapshots
@@ -102,6 +103,8 @@ struct BenchResult {
   Histogram delivery;
   std::int64_t delivered = 0;
   std::int64_t missed = 0;
+  // Of the mode consume: events that came again; `missed` are those that were not settled.
+  std::int64_t redelivered = 0;
 };
 
 // The reason of a failed operation.
@@ -121,12 +124,19 @@ struct BenchResult {
 
 // Saves a snapshot of each of the common streams, `--snapshot-tail` events before its end.
 [[nodiscard]] grpc::Status SaveSnapshots(const BenchContext& context);
+// The store's head; where it has fewer than so many events, the common streams are filled first.
+[[nodiscard]] grpc::Status GetHeadOrFill(const BenchContext& context, std::int64_t events,
+                                         v1::GetHeadResponse* head);
 
 // Runs a load and prints its progress.
 [[nodiscard]] LoadResult RunLoad(const BenchContext& context, Workload* workload);
 
 // Runs the mode subscribe. An error if the subscriptions could not be made.
 [[nodiscard]] grpc::Status RunSubscribeBench(const BenchContext& context, BenchResult* result);
+
+// Runs the mode consume: a group's members work through the store until its end, `--duration`, or
+// an interrupt. An error if they get nothing.
+[[nodiscard]] grpc::Status RunConsumeBench(const BenchContext& context, BenchResult* result);
 
 // Prints what a run found.
 void PrintBenchReport(const BenchOptions& options, const BenchResult& result, Session* session);

@@ -50,6 +50,7 @@ void AddLatency(std::string_view name, const Histogram& latency, JsonLine* line)
 }
 
 bool IsSubscribe(const BenchOptions& options) { return options.mode == "subscribe"; }
+bool IsConsume(const BenchOptions& options) { return options.mode == "consume"; }
 
 std::string JsonReport(const BenchOptions& options, const BenchResult& result) {
   const LoadResult& load = result.load;
@@ -66,6 +67,10 @@ std::string JsonReport(const BenchOptions& options, const BenchResult& result) {
     line.Number("missed", result.missed);
     AddLatency("delivery_latency_ms", result.delivery, &line);
   }
+  if (IsConsume(options)) {
+    line.Number("redelivered", result.redelivered);
+    line.Number("missed", result.missed);
+  }
   line.OpenObject("errors");
   for (const auto& [reason, count] : load.errors) line.Number(reason, count);
   line.CloseObject();
@@ -79,6 +84,7 @@ std::string JsonReport(const BenchOptions& options, const BenchResult& result) {
   line.Number("streams", options.streams);
   line.Real("new_streams_percent", options.new_streams_percent);
   line.Number("subscribers", IsSubscribe(options) ? options.subscribers : 0);
+  line.Number("members", IsConsume(options) ? options.members : 0);
   line.Number("events_per_read", options.events_per_read);
   line.Real("warm_up_s", options.warm_up_s);
   line.CloseObject();
@@ -86,6 +92,7 @@ std::string JsonReport(const BenchOptions& options, const BenchResult& result) {
 }
 
 std::string Describe(const BenchOptions& options) {
+  if (IsConsume(options)) return fmt::format("consume: {}\n", Count(options.members, "member"));
   std::string text = fmt::format("{}: {} in flight on {}", options.mode, options.in_flight,
                                  Count(options.connections, "connection"));
   if (options.mode == "read-all") {
@@ -114,6 +121,10 @@ std::string TextReport(const BenchOptions& options, const BenchResult& result) {
   if (IsSubscribe(options)) {
     text += fmt::format("  delivery   {}\n", LatencyText(result.delivery));
     text += fmt::format("  delivered  {}, {} missed\n", Count(result.delivered, "event"),
+                        Grouped(result.missed));
+  }
+  if (IsConsume(options)) {
+    text += fmt::format("  again      {}, {} not settled\n", Count(result.redelivered, "event"),
                         Grouped(result.missed));
   }
   if (load.not_started > 0) {

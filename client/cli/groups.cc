@@ -2,8 +2,6 @@
 // consume.cc.
 #include "client/cli/groups.h"
 
-#include <fmt/format.h>
-
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,10 +11,12 @@
 #include "client/cli/commands.h"
 #include "client/cli/failure.h"
 #include "client/cli/filter_options.h"
+#include "client/cli/group_output.h"
 #include "client/cli/json.h"
 #include "client/cli/parse.h"
 #include "client/cli/retry.h"
 #include "client/cli/text.h"
+#include "client/cli/watch.h"
 
 namespace eventstore::cli {
 namespace {
@@ -78,99 +78,6 @@ struct SettingsOptions {
   }
 };
 
-std::string Seconds(bool present, const google::protobuf::Duration& time) {
-  if (!present) return "-";
-  return fmt::format("{:.1f}s", static_cast<double>(time.seconds()) + time.nanos() / 1e9);
-}
-
-std::string OrDash(const std::string& text) { return text.empty() ? "-" : Escape(text); }
-
-std::string OnFailureText(v1::OnFailure on_failure) {
-  switch (on_failure) {
-    case v1::ON_FAILURE_PARK_STREAM:
-      return "park-stream";
-    case v1::ON_FAILURE_STOP:
-      return "stop";
-    default:
-      return "park";
-  }
-}
-
-void AddGroupJson(const v1::ConsumerGroup& group, JsonLine* line) {
-  line->Text("name", group.name());
-  line->Number("revision", group.revision());
-  line->Number("lanes", group.settings().lanes());
-  line->Number("max_attempts", group.settings().max_attempts());
-  line->Text("on_failure", OnFailureText(group.settings().on_failure()));
-  line->Number("checkpoint", group.checkpoint());
-  line->Number("head_position", group.head_position());
-  line->Number("lag_positions", group.lag_positions());
-  line->Number("in_flight", group.in_flight());
-  line->Number("retrying", group.retrying());
-  line->Number("parked", group.parked());
-  if (group.members_size() > 0) {
-    line->OpenArray("members");
-    for (const v1::ConsumerGroupMember& member : group.members()) {
-      line->OpenObject("");
-      line->Text("member_id", member.member_id());
-      line->TextUnlessEmpty("member_name", member.member_name());
-      line->Text("daemon_id", member.daemon_id());
-      line->Number("lanes", member.lanes());
-      line->CloseObject();
-    }
-    line->CloseArray();
-  }
-  if (group.lanes_size() == 0) return;
-  line->OpenArray("lane_states");
-  for (const v1::ConsumerGroupLane& lane : group.lanes()) {
-    line->OpenObject("");
-    line->Number("lane", lane.lane());
-    line->TextUnlessEmpty("member_id", lane.member_id());
-    line->Number("token", lane.token());
-    line->Number("checkpoint", lane.checkpoint());
-    line->Number("lag_positions", lane.lag_positions());
-    line->Number("in_flight", lane.in_flight());
-    line->Number("retrying", lane.retrying());
-    line->TextUnlessEmpty("stopped_event_id", lane.stopped_event_id());
-    line->Number("parked_streams", lane.parked_streams());
-    line->CloseObject();
-  }
-  line->CloseArray();
-}
-
-std::string GroupText(const v1::ConsumerGroup& group) {
-  std::string text = fmt::format(
-      "group {}  revision {}  checkpoint {}  head {}  lag {}  in flight {}  retrying {}  parked "
-      "{}\n"
-      "attempts {}  ack timeout {}  backoff {}..{}  on failure {}  span {}  lease {}\n",
-      Escape(group.name()), group.revision(), Grouped(group.checkpoint()),
-      Grouped(group.head_position()), Grouped(group.lag_positions()), Grouped(group.in_flight()),
-      Grouped(group.retrying()), Grouped(group.parked()), group.settings().max_attempts(),
-      Seconds(true, group.settings().ack_timeout()), Seconds(true, group.settings().backoff_min()),
-      Seconds(true, group.settings().backoff_max()), OnFailureText(group.settings().on_failure()),
-      group.settings().unsettled_span_max(), Seconds(true, group.settings().lease_duration()));
-  Table members({"MEMBER", "NAME", "DAEMON", "LANES", "JOINED"});
-  for (const v1::ConsumerGroupMember& member : group.members()) {
-    members.Add({OrDash(member.member_id()), OrDash(member.member_name()),
-                 OrDash(member.daemon_id()), std::to_string(member.lanes()),
-                 FormatTime(member.joined_at())});
-  }
-  Table lanes({"LANE", "MEMBER", "TOKEN", "CHECKPOINT", "LAG", "AGE", "IN FLIGHT", "RETRYING",
-               "UNACKED", "WAITS FOR"});
-  for (const v1::ConsumerGroupLane& lane : group.lanes()) {
-    const std::string waits = !lane.stopped_event_id().empty() ? lane.stopped_event_id()
-                              : lane.parked_streams() > 0
-                                  ? Count(lane.parked_streams(), "parked stream")
-                                  : "-";
-    lanes.Add({std::to_string(lane.lane()), OrDash(lane.member_id()), std::to_string(lane.token()),
-               Grouped(lane.checkpoint()), Grouped(lane.lag_positions()),
-               Seconds(lane.has_lag(), lane.lag()), Grouped(lane.in_flight()),
-               Grouped(lane.retrying()),
-               Seconds(lane.has_oldest_unacked_age(), lane.oldest_unacked_age()), Escape(waits)});
-  }
-  return text + members.Take() + lanes.Take();
-}
-
 bool PrintGroup(const v1::ConsumerGroup& group, Session* session) {
   if (!session->json()) return session->Print(GroupText(group));
   JsonLine line;
@@ -209,23 +116,19 @@ int RunDelete(const v1::DeleteConsumerGroupRequest& request, Session* session) {
   return status.ok() ? static_cast<int>(kExitOk) : ReportFailure(FailureOf(status), session);
 }
 
-int RunGet(const v1::GetConsumerGroupRequest& request, std::int64_t watch_s, Session* session) {
+grpc::Status ShowGroup(const v1::GetConsumerGroupRequest& request, Session* session) {
   const auto stub = v1::ConsumerGroupService::NewStub(session->channel());
-  for (;;) {
-    v1::GetConsumerGroupResponse response;
-    const grpc::Status status = Call(session, [&](grpc::ClientContext* context) {
-      return stub->GetConsumerGroup(context, request, &response);
-    });
-    if (session->interrupt().raised()) return kExitOk;
-    if (!status.ok()) return ReportFailure(FailureOf(status), session);
-    // A terminal shows one picture; a pipe gets them all.
-    if (watch_s > 0 && !session->json() && session->console().err_is_terminal) {
-      session->Print("\x1b[H\x1b[2J");
-    }
-    if (!PrintGroup(response.group(), session)) return kExitFailed;
-    session->console().out->flush();
-    if (watch_s == 0 || session->interrupt().WaitFor(std::chrono::seconds(watch_s))) return kExitOk;
-  }
+  v1::GetConsumerGroupResponse response;
+  grpc::Status status = Call(session, [&](grpc::ClientContext* context) {
+    return stub->GetConsumerGroup(context, request, &response);
+  });
+  if (status.ok()) PrintGroup(response.group(), session);
+  return status;
+}
+
+int RunGet(const v1::GetConsumerGroupRequest& request, Session* session) {
+  const grpc::Status status = ShowGroup(request, session);
+  return status.ok() ? static_cast<int>(kExitOk) : ReportFailure(FailureOf(status), session);
 }
 
 int RunList(v1::ListConsumerGroupsRequest request, Session* session) {
@@ -257,6 +160,36 @@ int RunList(v1::ListConsumerGroupsRequest request, Session* session) {
   }
 }
 
+// Groups start at positions: a subscription knows at which one a time or a checkpoint is.
+grpc::Status FindPosition(v1::SubscribeRequest start, v1::CreateConsumerGroupRequest* request,
+                          Session* session) {
+  if (!request->tenant_id().empty()) start.mutable_filter()->set_tenant_id(request->tenant_id());
+  v1::SubscribeResponse response;
+  grpc::Status status = Call(session, [&](grpc::ClientContext* context) {
+    const auto call = session->stub().Subscribe(context, start);
+    const bool is_found = call->Read(&response) && response.has_confirmed();
+    if (is_found) context->TryCancel();
+    const grpc::Status ended = call->Finish();
+    if (is_found) return grpc::Status::OK;
+    return ended.ok() ? grpc::Status(grpc::StatusCode::INTERNAL, "no position was told") : ended;
+  });
+  if (!status.ok()) return status;
+  request->set_after_position(response.confirmed().position());
+  request->set_epoch(response.confirmed().epoch());
+  return status;
+}
+
+grpc::Status SetStart(const v1::SubscribeRequest& start, v1::CreateConsumerGroupRequest* request,
+                      Session* session) {
+  if (start.has_from_timestamp() || start.has_checkpoint()) {
+    return FindPosition(start, request, session);
+  }
+  if (start.has_beginning()) request->mutable_beginning();
+  if (start.has_end()) request->mutable_end();
+  if (start.has_after_position()) request->set_after_position(start.after_position());
+  return grpc::Status::OK;
+}
+
 void AddCreate(CLI::App* groups, Action* action) {
   struct Options {
     v1::CreateConsumerGroupRequest request;
@@ -266,7 +199,9 @@ void AddCreate(CLI::App* groups, Action* action) {
   const auto options = std::make_shared<Options>();
   CLI::App* const command = groups->add_subcommand("create", "Create a group.");
   command->add_option("group", *options->request.mutable_name(), "name")->required();
-  command->add_option("--from", options->from, "beginning, end, or a position to start after")
+  command
+      ->add_option("--from", options->from,
+                   "beginning, end, a position to start after, checkpoint:NAME, or a time")
       ->capture_default_str();
   AddNumber(command, "--epoch", "the epoch that the position came with; 0: not checked",
             [options](std::int64_t value) { options->request.set_epoch(value); });
@@ -276,15 +211,10 @@ void AddCreate(CLI::App* groups, Action* action) {
       v1::SubscribeRequest start;
       const absl::Status parsed = ParseStart(options->from, &start);
       if (!parsed.ok()) return ReportUsage(MessageOf(parsed), &session);
-      if (start.has_end()) options->request.mutable_end();
-      if (start.has_after_position()) {
-        options->request.set_after_position(start.after_position());
-      }
-      if (start.has_from_timestamp()) {
-        return ReportUsage("--from: a group starts at beginning, end or a position", &session);
-      }
       *options->request.mutable_settings() = options->settings.ToProto();
       options->request.set_tenant_id(options->settings.filter.tenant);
+      const grpc::Status found = SetStart(start, &options->request, &session);
+      if (!found.ok()) return ReportFailure(FailureOf(found), &session);
       return RunCreate(options->request, &session);
     };
   });
@@ -314,17 +244,18 @@ void AddViews(CLI::App* groups, Action* action) {
   const auto get = std::make_shared<v1::GetConsumerGroupRequest>();
   CLI::App* command = groups->add_subcommand("get", "Show a group: members, lanes, lag.");
   command->add_option("group", *get->mutable_name(), "name")->required();
-  command->callback([=] { *action = [=](Session& session) { return RunGet(*get, 0, &session); }; });
+  command->callback([=] { *action = [=](Session& session) { return RunGet(*get, &session); }; });
 
-  const auto interval = std::make_shared<std::int64_t>(1);
+  const auto options = std::make_shared<WatchOptions>();
   const auto watch = std::make_shared<v1::GetConsumerGroupRequest>();
   command = groups->add_subcommand("watch", "Show a group again and again until Ctrl-C.");
   command->add_option("group", *watch->mutable_name(), "name")->required();
-  command->add_option("--interval", *interval, "seconds between two pictures")
-      ->check(CLI::Range(1, 3600).description(""))
-      ->capture_default_str();
-  command->callback(
-      [=] { *action = [=](Session& session) { return RunGet(*watch, *interval, &session); }; });
+  options->AddTo(command);
+  command->callback([=] {
+    *action = [=](Session& session) {
+      return Watch(*options, &session, [&] { return ShowGroup(*watch, &session); });
+    };
+  });
 
   const auto list = std::make_shared<v1::ListConsumerGroupsRequest>();
   command = groups->add_subcommand("list", "List all groups.");

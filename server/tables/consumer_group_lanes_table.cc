@@ -18,7 +18,8 @@ constexpr pg::Statement kRemoveMembers{
     "group_members_remove",
     "DELETE FROM consumer_group_members WHERE group_key = $1 AND member = ANY($2)"};
 
-// Members of daemons that are gone for ten leases are forgotten on the way.
+// The token is the fence. A lane without a daemon was given back by a release whose answer was
+// lost. Members of daemons that are gone for ten leases are forgotten on the way.
 constexpr pg::Statement kKeep{
     "group_lanes_keep",
     "WITH kept AS (UPDATE consumer_group_lanes l SET"
@@ -32,7 +33,7 @@ constexpr pg::Statement kKeep{
     " $10::timestamptz[], $11::bigint[], $12::bigint[]) AS n(lane, token, position, epoch, "
     "in_flight,"
     " retrying, oldest_created_at, unacked_ms, stopped_position)"
-    " WHERE l.group_key = $1 AND l.lane = n.lane AND l.token = n.token AND l.daemon = $2"
+    " WHERE l.group_key = $1 AND l.lane = n.lane AND l.token = n.token AND l.daemon IS NOT NULL"
     " RETURNING l.lane, l.position),"
     " saved AS (INSERT INTO consumer_group_retries (group_key, lane, position, attempts, due_at,"
     " error) SELECT $1, a.lane, a.position, a.attempts,"
@@ -85,11 +86,15 @@ constexpr pg::Statement kClaim{
     " RETURNING l.lane, l.token, l.position, l.epoch, free.may_repeat, l.member,"
     " l.stopped_position"};
 
+// An event of a lane that stops may have a dead letter and still be unsettled.
 constexpr pg::Statement kKnown{
     "group_lanes_known",
-    "SELECT lane, position, attempts, greatest(0, extract(epoch FROM due_at - clock_timestamp())"
-    " * 1000)::bigint, settled FROM consumer_group_retries WHERE group_key = $1"
-    " AND lane = ANY($2)"};
+    "SELECT r.lane, r.position, r.attempts,"
+    " greatest(0, extract(epoch FROM r.due_at - clock_timestamp()) * 1000)::bigint, r.settled,"
+    " d.event_id FROM consumer_group_retries r JOIN consumer_groups g USING (group_key)"
+    " LEFT JOIN dead_letter_queue d ON NOT r.settled AND d.projection_name = g.name"
+    " AND d.global_position = r.position AND d.status <> 'resolved'"
+    " WHERE r.group_key = $1 AND r.lane = ANY($2)"};
 
 constexpr pg::Statement kParkedStreams{
     "group_lanes_parked_streams",
@@ -309,9 +314,12 @@ absl::StatusOr<std::vector<ClaimedLane>> ClaimLanes(pg::Connection& connection,
   auto known = connection.Query(kKnown, params, deadline);
   if (!known.ok()) return known.status();
   for (int row = 0; row < known->rows(); ++row) {
-    claimed[known->Int32(row, 0)].known.push_back({known->Int64(row, 1), known->Int32(row, 2),
-                                                   milliseconds(known->Int64(row, 3)),
-                                                   known->Bool(row, 4)});
+    KnownAttempt& attempt = claimed[known->Int32(row, 0)].known.emplace_back();
+    attempt.position = known->Int64(row, 1);
+    attempt.attempts = known->Int32(row, 2);
+    attempt.due_in = milliseconds(known->Int64(row, 3));
+    attempt.is_settled = known->Bool(row, 4);
+    if (!known->IsNull(row, 5)) attempt.dead_letter_of = known->Uuid(row, 5);
   }
   auto parked = connection.Query(kParkedStreams, params, deadline);
   if (!parked.ok()) return parked.status();

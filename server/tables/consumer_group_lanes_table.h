@@ -82,6 +82,7 @@ struct KnownAttempt {
   std::int32_t attempts = 0;
   std::chrono::milliseconds due_in{0};
   bool is_settled = false;
+  std::optional<Uuid> dead_letter_of;  // the event's id, where it has one that is not resolved
 };
 struct ClaimedLane {
   std::int32_t lane = 0;

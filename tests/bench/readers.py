@@ -1,12 +1,14 @@
 #!/usr/bin/env -S python3 -B
 """Measures what many readers cost, for docs/performance.md.
 
-    tests/bench/readers.py BUILD [--quick] [--only streams,idle,filters]
+    tests/bench/readers.py BUILD [--quick] [--only streams,idle,groups,filters]
 
 streams: appends at 2,000 events/s, with and without 200 subscribers each on a stream of its own, in
 turns; the appends' p99 must stay within 1.5 times. idle: the daemon's memory with 1,000 idle
-subscriptions, and its processor time with 100. filters: how long a reader takes through 5 million
-events by way of a filter that matches one in 100,000. Exit code: as bench.py.
+subscriptions, and its processor time with 100. groups: how fast eight members of a consumer group
+work through a store, next to one `ReadAll` at a time, in turns; and how long it takes until all lanes
+work again when members come and go, or their daemon is killed. filters: how long a reader takes
+through 5 million events by way of a filter that matches one in 100,000. Exit code: as bench.py.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import time
 import machine
 from bench import (EXIT_FAILED, EXIT_MISSED, EXIT_REACHED, STORE_EVENTS, check_reachable,
                    end_in_order, find_pg_bin)
-from processes import Daemon, Failure, run_tool
+from processes import Daemon, Failure, run_tool, wait_until
 from server import Cluster
 
 RATE = 2000
@@ -33,6 +35,13 @@ P99_RATIO_MAX = 1.5
 IDLE_MANY, IDLE_FEW = 1000, 100
 IDLE_CPU_MAX = 0.02
 LIVE_TIMEOUT_S = 60
+MEMBERS = 8
+LANES = 16
+READ_EVENTS = 100_000  # of each ReadAll; the most that it may be asked for here
+READ_ALL_SHARE_MIN = 0.5
+REBALANCE_S_MAX = 2.0
+REBALANCES = 5
+LEASE_S = 10
 RARE = ["00000000-0000-0000-0000-00000000000b", "00000000-0000-0000-0000-00000000000a"]
 FILTERS = {
     "event type": ["--event-type", "RareHappened"],
@@ -141,6 +150,112 @@ def idle(cluster: Cluster, arguments: argparse.Namespace) -> list[str]:
     return lines
 
 
+def groups(cluster: Cluster, arguments: argparse.Namespace) -> list[str]:
+    return group_rate(cluster, arguments) + rebalances(cluster)
+
+
+def group_rate(cluster: Cluster, arguments: argparse.Namespace) -> list[str]:
+    cluster.create_store("groups", STORE_EVENTS)
+    daemon = cluster.serve("groups")
+    read_all, group = [], []
+    for _ in range(arguments.rounds):
+        read = bench(cluster, daemon, "read-all", "--in-flight", 1, "--events-per-read",
+                     READ_EVENTS, "--duration", arguments.seconds, "--warm-up", 0)
+        worked = bench(cluster, daemon, "consume", "--members", MEMBERS, "--duration", 60)
+        if worked["events"] != STORE_EVENTS:
+            raise Failure(f"the group worked off {worked['events']} of {STORE_EVENTS} events")
+        read_all.append(read["events_per_second"])
+        group.append(worked["events_per_second"])
+        print(f"groups: ReadAll {read_all[-1]:,.0f} events/s, {MEMBERS} members {group[-1]:,.0f}",
+              file=sys.stderr)
+    cluster.stop(daemon)
+    share = statistics.median(group) / statistics.median(read_all)
+    reached = share >= READ_ALL_SHARE_MIN
+    return [f"| a consumer group with {MEMBERS} members, acks batched "
+            f"| {statistics.median(group):,.0f} events/s; one `ReadAll` "
+            f"{statistics.median(read_all):,.0f}: {share:.0%} | >= {READ_ALL_SHARE_MIN:.0%} "
+            f"| {'yes' if reached else '**no**'} |"]
+
+
+class Member:
+    """A member of the group "g" at a daemon, as a process."""
+
+    def __init__(self, cluster: Cluster, daemon: Daemon):
+        self.process = subprocess.Popen(
+            [str(cluster.build / "bin" / "eventstorectl"), "--address", daemon.address, "groups",
+             "consume", "g"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True)
+
+    def leave(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+class Owners:
+    """Who has the lanes, by the tables."""
+
+    def __init__(self, cluster: Cluster):
+        self.cluster = cluster
+
+    def counts(self) -> list[int]:
+        rows = self.cluster.sql(
+            "rebalance", "SELECT count(*) FROM consumer_group_lanes WHERE daemon IS NOT NULL"
+            " AND lease_until > clock_timestamp() GROUP BY daemon ORDER BY 1")
+        return [int(row) for row in rows.split()]
+
+    def wait(self, wanted: list[int]) -> float:
+        """Seconds until the daemons have so many lanes each."""
+        began = time.monotonic()
+        if not wait_until(lambda: self.counts() == wanted, LIVE_TIMEOUT_S):
+            raise Failure(f"the lanes are {self.counts()}, and never became {wanted}")
+        return time.monotonic() - began
+
+
+def rebalances(cluster: Cluster) -> list[str]:
+    """Two daemons with a member each; the second one's member or the daemon itself goes."""
+    cluster.create_store("rebalance", 0)
+    first = cluster.serve("rebalance")
+    run_tool([cluster.build / "bin" / "eventstorectl", "--address", first.address, "groups",
+              "create", "g", "--lanes", LANES, "--lease-ms", LEASE_S * 1000], timeout_s=30)
+    owners = Owners(cluster)
+    members, joins, leaves, kills = [Member(cluster, first)], [], [], []
+    try:
+        owners.wait([LANES])
+        for turn in range(2 * REBALANCES):
+            second = cluster.serve("rebalance")
+            members.append(Member(cluster, second))
+            joins.append(owners.wait([LANES // 2] * 2))
+            if turn % 2 == 0:
+                members[-1].leave()
+                leaves.append(owners.wait([LANES]))
+                cluster.stop(second)
+            else:
+                second.process.kill()
+                second.process.wait()
+                kills.append(owners.wait([LANES]))
+                cluster.stop(second)
+            members.pop().end()
+    finally:
+        for member in members:
+            member.end()
+    lines = []
+    for what, times, limit in (("a member joins at another daemon", joins, REBALANCE_S_MAX),
+                               ("a member at another daemon leaves", leaves, REBALANCE_S_MAX),
+                               (f"the other daemon is killed, with leases of {LEASE_S} s", kills,
+                                LEASE_S + REBALANCE_S_MAX)):
+        worst = max(times)
+        lines.append(f"| {what}, until all lanes work again | {statistics.median(times):.1f} s, "
+                     f"at most {worst:.1f} s | <= {limit:.0f} s "
+                     f"| {'yes' if worst <= limit else '**no**'} |")
+        print(lines[-1], file=sys.stderr)
+    return lines
+
+
 def filters(cluster: Cluster, arguments: argparse.Namespace) -> list[str]:
     cluster.create_database("filters")
     cluster.stop(cluster.serve("filters"))
@@ -168,7 +283,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path, help="the folder that has bin/eventstored")
-    parser.add_argument("--only", default="streams,idle,filters", help="which parts")
+    parser.add_argument("--only", default="streams,idle,groups,filters", help="which parts")
     parser.add_argument("--quick", action="store_true", help="a look, not a verdict")
     parser.add_argument("--seconds", type=float, help="of each run; 10, --quick: 4")
     parser.add_argument("--rounds", type=int, help="alternations; 3, --quick: 1")
@@ -194,6 +309,8 @@ def main() -> int:
                 lines += streams(cluster, arguments)
             if "idle" in parts:
                 lines += idle(cluster, arguments)
+            if "groups" in parts:
+                lines += groups(cluster, arguments)
             if lines:
                 print("| what | measured | must | reached |\n| --- | --- | --- | --- |")
                 print("\n".join(lines))

@@ -16,6 +16,76 @@ void SetMillis(std::int64_t millis, google::protobuf::Duration* duration) {
   duration->set_nanos(static_cast<std::int32_t>(millis % 1'000 * 1'000'000));
 }
 
+v1::ConsumerGroupSettings QuickGroup() {
+  v1::ConsumerGroupSettings settings;
+  settings.set_lanes(4);
+  settings.set_max_attempts(2);
+  SetMillis(20, settings.mutable_backoff_min());
+  SetMillis(50, settings.mutable_backoff_max());
+  SetMillis(2'000, settings.mutable_lease_duration());
+  return settings;
+}
+
+std::vector<v1::StreamId> AppendStreams(Client& client, int streams, int events) {
+  std::vector<v1::StreamId> names;
+  for (int s = 0; s < streams; ++s) names.push_back(NewStream());
+  for (int e = 0; e < events; ++e) {
+    for (const v1::StreamId& stream : names) MustAppend(client, stream, NewEvents(1));
+  }
+  return names;
+}
+
+namespace {
+
+template <typename Request, typename Response>
+Response AskDeadLetters(Client& client, const std::string& method, const Request& request,
+                        Response response) {
+  const CallStatus status =
+      client.Unary("/eventstore.v1.DeadLetterService/" + method, request, &response);
+  if (!status.ok()) throw std::runtime_error(method + ": " + status.Text());
+  return response;
+}
+
+}  // namespace
+
+std::vector<v1::DeadLetter> DeadLettersOf(Client& client, const std::string& group,
+                                          v1::DeadLetterStatus status) {
+  v1::ListDeadLettersRequest request;
+  request.mutable_filter()->set_projection_name(group);
+  request.mutable_filter()->set_status(status);
+  std::vector<v1::DeadLetter> letters;
+  do {
+    const auto page =
+        AskDeadLetters(client, "ListDeadLetters", request, v1::ListDeadLettersResponse());
+    letters.insert(letters.end(), page.dead_letters().begin(), page.dead_letters().end());
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  std::sort(letters.begin(), letters.end(),
+            [](const auto& a, const auto& b) { return a.global_position() < b.global_position(); });
+  return letters;
+}
+
+std::size_t FailedDeadLetters(Client& client, const std::string& group) {
+  return DeadLettersOf(client, group, v1::DEAD_LETTER_STATUS_FAILED).size();
+}
+
+std::int64_t RetryDeadLetters(Client& client, const std::string& group) {
+  v1::RetryDeadLettersRequest request;
+  request.mutable_selection()->set_all_of_projection(group);
+  return AskDeadLetters(client, "RetryDeadLetters", request, v1::RetryDeadLettersResponse())
+      .retried();
+}
+
+std::int64_t ResolveDeadLetters(Client& client, const std::string& group,
+                                const std::vector<std::int64_t>& ids) {
+  v1::ResolveDeadLettersRequest request;
+  request.set_resolved_by("a test");
+  if (ids.empty()) request.mutable_selection()->set_all_of_projection(group);
+  for (const std::int64_t id : ids) request.mutable_selection()->mutable_ids()->add_ids(id);
+  return AskDeadLetters(client, "ResolveDeadLetters", request, v1::ResolveDeadLettersResponse())
+      .resolved();
+}
+
 v1::ConsumerGroup CreateGroup(Client& client, const std::string& name,
                               const v1::ConsumerGroupSettings& settings) {
   v1::CreateConsumerGroupRequest request;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "eventstore/v1/consumer_group_service.pb.h"
+#include "eventstore/v1/dead_letter_service.pb.h"
 
 #include "tests/support/daemon_events.h"
 
@@ -28,6 +29,21 @@ v1::ConsumerGroup GetGroup(Client& client, const std::string& name);
 bool WaitForLagZero(Client& client, const std::string& name,
                     std::chrono::milliseconds timeout = kPatience);
 void SetMillis(std::int64_t millis, google::protobuf::Duration* duration);
+// A group that retries at once, gives up soon and notices a dead daemon soon.
+v1::ConsumerGroupSettings QuickGroup();
+
+// Several streams with so many events each, in turns.
+std::vector<v1::StreamId> AppendStreams(Client& client, int streams, int events);
+
+// A group's dead letters by position; of all states where `status` is unspecified.
+std::vector<v1::DeadLetter> DeadLettersOf(
+    Client& client, const std::string& group,
+    v1::DeadLetterStatus status = v1::DEAD_LETTER_STATUS_UNSPECIFIED);
+std::size_t FailedDeadLetters(Client& client, const std::string& group);
+// Decides on all of a group's dead letters; how many that changed. Throw if that fails.
+std::int64_t RetryDeadLetters(Client& client, const std::string& group);
+std::int64_t ResolveDeadLetters(Client& client, const std::string& group,
+                                const std::vector<std::int64_t>& ids = {});
 
 // A member. One thread at a time.
 class Consumer {

@@ -137,6 +137,7 @@ class Group : public std::enable_shared_from_this<Group> {
   [[nodiscard]] std::unique_ptr<GroupRound> MakeRound(Time now);
   void AddProgress(GroupRound* round, Time now);
   void AddDeadLetters(GroupRound* round);
+  void TakeResolved(Lane* lane);
   void AddReleases(GroupRound* round);
   void StartRound(Time now);
   void OnRound(std::unique_ptr<GroupRound> round);

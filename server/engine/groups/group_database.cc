@@ -121,7 +121,18 @@ void Group::AddDeadLetters(GroupRound* round) {
       round->parked.push_back(std::move(row));
     }
   }
+  for (auto& [number, lane] : lanes_) TakeResolved(&lane);
   round->resolved = std::exchange(resolved_, {});
+}
+
+// The dead letters of what was acked.
+void Group::TakeResolved(Lane* lane) {
+  for (const std::int64_t position : lane->state->TakeResolved()) {
+    const auto letter = lane->retry_ids.find(position);
+    if (letter == lane->retry_ids.end()) continue;
+    resolved_.push_back({lane->number, lane->token, letter->second});
+    lane->retry_ids.erase(letter);
+  }
 }
 
 // All lanes at once, if anything is due.
@@ -290,9 +301,13 @@ void Group::OnClaimed(const GroupRound& round) {
     start.stopped_at = row.stopped_position;
     start.parked_streams = {row.parked_streams.begin(), row.parked_streams.end()};
     for (const tables::KnownAttempt& known : row.known) {
-      start.known[known.position] = {known.attempts, known.due_in, known.is_settled};
+      start.known[known.position] = {known.attempts, known.due_in, known.is_settled,
+                                     known.dead_letter_of.has_value()};
     }
     Lane lane;
+    for (const tables::KnownAttempt& known : row.known) {
+      if (known.dead_letter_of.has_value()) lane.retry_ids[known.position] = *known.dead_letter_of;
+    }
     lane.number = row.lane;
     lane.token = row.token;
     lane.epoch = row.epoch;
@@ -357,7 +372,10 @@ void Group::OnDecisions(const tables::GroupView& view) {
     if (found == lanes_.end()) continue;
     Lane& lane = found->second;
     if (decision.stream_hash == 0) {
-      lane.state->Resume(decision.is_settled);
+      const std::int64_t position = lane.state->stopped_at();
+      if (lane.state->Resume(decision.is_settled) && decision.is_settled) {
+        lane.retry_ids.erase(position);
+      }
     } else if (decision.is_settled) {
       frees_.push_back({decision.lane, lane.token, decision.stream_hash});
     }

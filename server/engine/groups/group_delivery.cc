@@ -136,15 +136,6 @@ void Group::Handle(const std::shared_ptr<GroupMember>& member, const v1::Consume
     }
     if (!counted) metrics_.ignored_acks->Increment();
   }
-  for (auto& [number, lane] : lanes_) {
-    if (lane.member != member->id_) continue;
-    for (const std::int64_t position : lane.state->TakeResolved()) {
-      const auto letter = lane.retry_ids.find(position);
-      if (letter == lane.retry_ids.end()) continue;
-      resolved_.push_back({number, lane.token, letter->second});
-      lane.retry_ids.erase(letter);
-    }
-  }
 }
 
 }  // namespace eventstore::engine

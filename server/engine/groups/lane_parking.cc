@@ -126,6 +126,7 @@ bool LaneState::Resume(bool settled) {
   const std::uint64_t stream = entry.stream;
   if (settled) {
     entry.state = State::kAcked;
+    entry.has_dead_letter = false;  // somebody has resolved it
     if (streams_[stream].chain.front() == position) SettleFront(stream);
     return true;
   }

@@ -76,6 +76,7 @@ void LaneState::Offer(LaneEvent event, Time now) {
   const std::uint64_t stream = entry.stream;
   if (known != known_.end()) {
     entry.attempts = known->second.attempts;
+    entry.has_dead_letter = known->second.has_dead_letter;
     entry.was_delivered = true;
     entry.state = State::kWaiting;
     entry.time = now + known->second.due_in;

@@ -33,7 +33,8 @@ struct LaneEvent {
 struct KnownAttempts {
   std::int32_t attempts = 0;  // that failed
   std::chrono::milliseconds due_in{0};
-  bool is_settled = false;  // parked already
+  bool is_settled = false;       // parked already
+  bool has_dead_letter = false;  // its ack resolves that
 };
 
 // What a lane starts from.
@@ -199,7 +200,7 @@ class LaneState {
     bool is_park_taken = false;
     bool attempts_unsaved = false;
     bool is_counted = false;       // in retrying_
-    bool has_dead_letter = false;  // that is being retried
+    bool has_dead_letter = false;  // to be resolved by its ack
     std::int64_t delivery_id = 0;
     Time time;  // in flight: delivered at; waiting: due
     std::string error;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "tests/support/daemon_events.h"
+#include "tests/support/daemon_groups.h"
 
 using namespace eventstore;
 using namespace eventstore::testing;
@@ -269,14 +270,37 @@ std::vector<Case> CasesWithoutDatabase(Scenarios& make) {
   };
 }
 
+std::vector<Case> CasesOfGroups(Scenarios& make) {
+  return {
+      {"ALREADY_EXISTS CreateConsumerGroup", v1::ERROR_REASON_ALREADY_EXISTS, Codes::kAlreadyExists,
+       [&make] {
+         v1::CreateConsumerGroupRequest request;
+         v1::CreateConsumerGroupResponse response;
+         request.set_name(UniqueName("g"));
+         CreateGroup(make.good(), request.name());
+         return make.good().Unary(GroupMethod("CreateConsumerGroup"), request, &response);
+       },
+       [](const auto& info) { return !info.field().empty(); }},
+      {"CONDITION_FAILED UpdateConsumerGroup", v1::ERROR_REASON_CONDITION_FAILED, Codes::kAborted,
+       [&make] {
+         v1::UpdateConsumerGroupRequest request;
+         v1::UpdateConsumerGroupResponse response;
+         request.set_name(UniqueName("g"));
+         request.set_expected_revision(2);
+         CreateGroup(make.good(), request.name());
+         return make.good().Unary(GroupMethod("UpdateConsumerGroup"), request, &response);
+       },
+       [](const auto& info) { return info.field() == "expected_revision" && info.actual() == 1; }},
+  };
+}
+
 // These need a daemon in a state of its own each; tests of their own below and in overload_test.cc.
 const std::set<v1::ErrorReason> kElsewhere = {v1::ERROR_REASON_OVERLOADED,
                                               v1::ERROR_REASON_SLOW_CONSUMER};
 // Of services that are not there yet.
-const std::set<v1::ErrorReason> kNotReachable = {
-    v1::ERROR_REASON_UNSPECIFIED, v1::ERROR_REASON_CONDITION_FAILED,
-    v1::ERROR_REASON_ALREADY_EXISTS, v1::ERROR_REASON_UNAUTHENTICATED,
-    v1::ERROR_REASON_PERMISSION_DENIED};
+const std::set<v1::ErrorReason> kNotReachable = {v1::ERROR_REASON_UNSPECIFIED,
+                                                 v1::ERROR_REASON_UNAUTHENTICATED,
+                                                 v1::ERROR_REASON_PERMISSION_DENIED};
 
 }  // namespace
 
@@ -284,7 +308,7 @@ TEST_CASE("EveryErrorReasonOverEveryKindOfCall") {
   SharedDaemon();
   Scenarios make;
   std::vector<Case> cases = CasesOfAppends(make);
-  for (const auto& more : {CasesOfReads(make), CasesWithoutDatabase(make)}) {
+  for (const auto& more : {CasesOfReads(make), CasesWithoutDatabase(make), CasesOfGroups(make)}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   std::set<v1::ErrorReason> seen;

@@ -274,7 +274,7 @@ TEST_CASE("SomeFailuresAreReportedByReason") {
 
 TEST_CASE("AServerThatIsNotThereFailsEveryMode") {
   const auto mode = GENERATE(as<std::string>(), "append", "append-stream", "transact",
-                             "read-stream", "read-all", "subscribe");
+                             "read-stream", "read-all", "subscribe", "consume");
   const CliResult result = RunCliWith(
       {"bench", mode, "--address", "127.0.0.1:1", "--duration", "0.2", "--warm-up", "0"});
   INFO(mode << "\n" << result.out << result.err);

@@ -323,6 +323,44 @@ TEST_CASE("ATakeoverGoesOnCountingAttemptsAndKnowsWhatWasParked", "[lane_state]"
   CHECK(lane->checkpoint() == 6);
 }
 
+TEST_CASE("ATakeoverKnowsTheDeadLettersOfUnsettledEventsAndResolvesThem", "[lane_state]") {
+  const bool is_stopped = GENERATE(true, false);
+  LaneRules rules;
+  rules.on_failure = v1::ON_FAILURE_STOP;
+  LaneStart start;
+  start.known[1] = {1, milliseconds(0), /*is_settled=*/false, /*has_dead_letter=*/true};
+  if (is_stopped) start.stopped_at = 1;
+  Lane lane(rules, std::move(start));
+  lane.Offer(1, 7);
+  lane.Offer(2, 7);
+  lane.Pass(milliseconds(1));
+  if (is_stopped) {
+    CHECK(lane.Deliver().empty());
+    CHECK(lane->Resume(/*settled=*/false));
+  }
+  CHECK(lane.Deliver() == std::vector<std::int64_t>{1});
+  CHECK(lane->TakeResolved().empty());
+  CHECK(lane.Ack(1));
+  CHECK(lane->TakeResolved() == std::vector<std::int64_t>{1});
+  CHECK(lane.Deliver() == std::vector<std::int64_t>{2});
+  CHECK(lane.Ack(2));
+  CHECK(lane->TakeResolved().empty());
+  CHECK(lane->checkpoint() == 2);
+}
+
+TEST_CASE("AStoppedLanesEventThatSomebodyResolvedIsNotResolvedOnceMore", "[lane_state]") {
+  LaneRules rules;
+  rules.on_failure = v1::ON_FAILURE_STOP;
+  LaneStart start;
+  start.known[1] = {1, milliseconds(0), /*is_settled=*/false, /*has_dead_letter=*/true};
+  start.stopped_at = 1;
+  Lane lane(rules, std::move(start));
+  lane.Offer(1, 7);
+  CHECK(lane->Resume(/*settled=*/true));
+  CHECK(lane->checkpoint() == 1);
+  CHECK(lane->TakeResolved().empty());
+}
+
 TEST_CASE("TheBackoffDoublesUpToItsMaximumWithJitter", "[lane_state]") {
   const LaneRules rules;
   std::set<milliseconds> seen;
