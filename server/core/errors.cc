@@ -159,6 +159,14 @@ std::vector<v1::ErrorInfo> DetailsOf(const absl::Status& status) {
   return details;
 }
 
+absl::Status Separate(const absl::Status& status) {
+  absl::Status copy(status.code(), status.message());
+  status.ForEachPayload([&copy](absl::string_view url, const absl::Cord& payload) {
+    copy.SetPayload(url, absl::Cord(std::string(payload)));
+  });
+  return copy;
+}
+
 absl::Status InvalidRequest(std::string_view field, std::string_view message) {
   v1::ErrorInfo detail = Detail(v1::ERROR_REASON_INVALID_REQUEST, std::string(message));
   SetField(field, &detail);

@@ -25,6 +25,10 @@ namespace eventstore {
 [[nodiscard]] absl::Status MakeError(v1::ErrorInfo detail);
 [[nodiscard]] absl::Status MakeError(std::vector<v1::ErrorInfo> details);
 
+// An equal status that shares nothing with this one: for giving one error to several callers, whose
+// threads know nothing of each other.
+[[nodiscard]] absl::Status Separate(const absl::Status& status);
+
 // The details of an error; empty if it has none.
 [[nodiscard]] std::vector<v1::ErrorInfo> DetailsOf(const absl::Status& status);
 

@@ -117,7 +117,7 @@ void Lane::DropExpired(Batch* batch) {
 }
 
 void Lane::FailAll(const Batch& batch, const absl::Status& status) {
-  for (const auto& write : batch) write->Fail(status);
+  for (const auto& write : batch) write->Fail(Separate(status));
 }
 
 Lane::Attempt Lane::TryWrite(const Batch& batch) {

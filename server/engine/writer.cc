@@ -182,7 +182,7 @@ void Writer::FailQueue(const absl::Status& status) {
     queue_bytes_ = 0;
     UpdateQueueMetrics();
   }
-  for (const auto& write : left) write->Fail(status);
+  for (const auto& write : left) write->Fail(Separate(status));
 }
 
 void Writer::Drain(Deadline deadline) {

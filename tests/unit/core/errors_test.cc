@@ -50,6 +50,15 @@ v1::ErrorInfo Invalid(std::string message) {
   return detail;
 }
 
+TEST_CASE("A separate status has all that the other has", "[errors]") {
+  const absl::Status status = TooLarge("events", "request_events_max", 1000, 1001);
+  const absl::Status copy = Separate(status);
+  CHECK(copy == status);
+  REQUIRE(DetailsOf(copy).size() == 1);
+  CHECK(DetailsOf(copy)[0].limit() == 1000);
+  CHECK(Separate(absl::OkStatus()).ok());
+}
+
 TEST_CASE("EveryReasonHasItsCode") {
   using Code = absl::StatusCode;
   const std::vector<std::pair<v1::ErrorReason, Code>> table = {
