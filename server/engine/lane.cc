@@ -260,6 +260,7 @@ absl::Status Lane::RepairCache(const tables::Head& head) {
   if (head.revision != known_.revision) {
     auto changed = database_->ReadChangedStreams(known_.revision);
     if (!changed.ok()) return changed.status();
+    recent_.Clear();
     for (const std::int64_t stream_key : *changed) {
       stream_key == 0 ? cache_.Clear() : cache_.Forget(stream_key);
     }

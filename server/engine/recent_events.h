@@ -20,6 +20,8 @@ class RecentEvents {
  public:
   // A transaction with conditions is here: what is committed from now on is kept, for a while.
   void Want() { batches_wanted_ = kBatchesKept; }
+  // Forgets everything: an event's tags may have been erased.
+  void Clear();
   // The lane committed these rows in this epoch.
   void Add(std::int64_t epoch, const std::vector<tables::NewEventRow>& rows);
 
@@ -41,8 +43,6 @@ class RecentEvents {
  private:
   static constexpr int kBatchesKept = 256;
   static constexpr std::int64_t kBytesMax = 4 << 20;
-
-  void Clear();
 
   int batches_wanted_ = 0;
   std::int64_t epoch_ = 0;
