@@ -218,7 +218,7 @@ class Owners:
 
 def rebalances(cluster: Cluster) -> list[str]:
     """Two daemons with a member each; the second one's member or the daemon itself goes."""
-    cluster.create_store("rebalance", 0)
+    cluster.create_database("rebalance")
     first = cluster.serve("rebalance")
     run_tool([cluster.build / "bin" / "eventstorectl", "--address", first.address, "groups",
               "create", "g", "--lanes", LANES, "--lease-ms", LEASE_S * 1000], timeout_s=30)
