@@ -8,7 +8,8 @@ turns; the appends' p99 must stay within 1.5 times. idle: the daemon's memory wi
 subscriptions, and its processor time with 100. groups: how fast eight members of a consumer group
 work through a store, next to one `ReadAll` at a time, in turns; and how long it takes until all
 lanes work again when members come and go, or their daemon is killed. filters: how long a reader
-takes through 5 million events by way of a filter that matches one in 100,000. Exit code: as bench.py.
+takes through 5 million events by way of a filter that matches one in 100,000. Exit code: as
+bench.py.
 """
 
 import argparse
@@ -39,7 +40,7 @@ MEMBERS = 8
 LANES = 16
 READ_EVENTS = 100_000  # of each ReadAll; the most that it may be asked for here
 READ_ALL_SHARE_MIN = 0.5
-# Two seconds until an owner looks, where a renewal puts a look off, and one until the next owner does.
+# Two seconds until an owner looks (a renewal may put a look off), one until the next owner does.
 REBALANCE_S_MAX = 3.0
 REBALANCES = 5
 LEASE_S = 10
