@@ -1,4 +1,5 @@
 // Live subscriptions in process.
+#include <atomic>
 #include <catch2/catch.hpp>
 
 #include "tests/integration/engine/follower.h"
@@ -403,32 +404,84 @@ TEST_CASE("A lost listener connection is made anew and nothing is missed", "[hub
   CHECK(two.Metric("eventstore_listener_reconnects_total") >= 1);
 }
 
+// Asks for the next message at once, on the thread that brought the last one.
+class Eager {
+ public:
+  Eager(Store& store, SubscriptionQuery query)
+      : subscription_(*store.hub().Subscribe(std::move(query), [](const absl::Status&) {})) {}
+  ~Eager() { subscription_->Close(); }
+
+  void AskOnce() {
+    subscription_->RequestNext([this](auto next) { Keep(std::move(next)); });
+  }
+  void AskOnAndOn() {
+    subscription_->RequestNext([this](auto next) {
+      if (Keep(std::move(next))) AskOnAndOn();
+    });
+  }
+  std::vector<std::int64_t> Seen() {
+    MutexLock lock(&mutex_);
+    return seen_;
+  }
+  std::int64_t messages() const { return messages_; }
+
+ private:
+  bool Keep(absl::StatusOr<SubscriptionMessage> next) {
+    if (!next.ok()) return false;
+    MutexLock lock(&mutex_);
+    for (const EventRun& run : next->runs) {
+      for (std::size_t i = run.begin; i < run.end; ++i) {
+        seen_.push_back(run.block->header(i).global_position());
+      }
+    }
+    ++messages_;
+    return true;
+  }
+
+  const std::shared_ptr<Subscription> subscription_;
+  Mutex mutex_;
+  std::vector<std::int64_t> seen_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<std::int64_t> messages_{0};
+};
+
+// It has read another daemon's commits from the tables. The ring gets them by a read of its own,
+// which here cannot come before the subscriber has asked for more: there is one reader thread, and
+// that is where it asks.
 TEST_CASE("A subscriber that is ahead of the ring waits for it, and sees each event once",
           "[hub][daemons]") {
   const std::string conninfo = CreateStoreDatabase();
   StoreOptions options = SmallOptions(conninfo);
   options.hub.poll_interval_ms = std::chrono::minutes(10);
+  options.reader.threads = 1;
+  { Fill(*TestStore(options), Stream("history"), 4, 4); }
   TestStore store(options);
-  // Another daemon's commits, of which this one hears nothing: they are in the tables alone.
+  Follower end(*store, FromEnd());
+  REQUIRE(end.AwaitKind(Kind::kCaughtUp));  // the ring begins after the history
+  Eager eager(*store, After(0));
+  eager.AskOnce();
+  REQUIRE(Eventually([&] { return eager.messages() == 1; }));  // confirmed
+  // This daemon hears nothing of them.
   const auto sql = Connect(conninfo, "public");
   Run(*sql,
       "BEGIN; INSERT INTO streams (stream_key, aggregate_type, aggregate_id, version,"
       " first_position, last_position, created_at, updated_at)"
-      " VALUES (1000, 'Order', 'theirs', 5, 1, 5, now(), now());"
+      " VALUES (1000, 'Order', 'theirs', 5, 5, 9, now(), now());"
       "INSERT INTO events (global_position, event_id, stream_key, aggregate_id, aggregate_type,"
       " event_type, version, timestamp, payload, created_at, size_bytes)"
-      " SELECT p, gen_random_uuid(), 1000, 'theirs', 'Order', 'Placed', p, now(), '{}', now(), 100"
-      " FROM generate_series(1, 5) p;"
+      " SELECT p + 4, gen_random_uuid(), 1000, 'theirs', 'Order', 'Placed', p, now(), '{}', now(),"
+      " 100 FROM generate_series(1, 5) p;"
       "INSERT INTO event_ids SELECT event_id, global_position, stream_key, version, created_at"
-      " FROM events; UPDATE log_head SET last_position = 5, last_created_at = now(); COMMIT");
-  Follower follower(*store);
-  REQUIRE(follower.AwaitKind(Kind::kCaughtUp));
-  CHECK(Positions(follower.Events()) == Numbers(1, 5));
-  // The hub's thread goes on looking after everybody meanwhile.
-  REQUIRE(Eventually([&] { return store.Metric("eventstore_subscribers") == 1; }));
+      " FROM events WHERE stream_key = 1000;"
+      "UPDATE log_head SET last_position = 9, last_created_at = now(); COMMIT");
+  eager.AskOnAndOn();
+  REQUIRE(Eventually([&] { return eager.Seen() == Numbers(1, 9); }));
   Fill(*store, Stream("ours"), 2, 2);
-  REQUIRE(follower.AwaitEvents(7));
-  CHECK(Positions(follower.Events()) == Numbers(1, 7));
+  const bool goes_on =
+      Eventually([&] { return eager.Seen() == Numbers(1, 11); }, std::chrono::seconds(20));
+  CHECK(goes_on);
+  if (goes_on) CHECK(end.AwaitEvents(7));
+  // Whoever spins would hold its lock for ever; another history ends that.
+  if (!goes_on) store->hub().Rewind(2, 11);
 }
 
 }  // namespace
