@@ -32,7 +32,7 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
   void Cancel() {
     MutexLock lock(&mutex_);
     cancelled_ = true;
-    if (pending_ != nullptr) pending_->Cancel();
+    if (const auto pending = pending_.lock()) pending->Cancel();
   }
 
  private:
@@ -67,9 +67,9 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
   void Enqueue() {
     {
       MutexLock lock(&mutex_);
-      pending_ = nullptr;
+      pending_.reset();
     }
-    auto pending = owner_->writer_->Submit(
+    const auto pending = owner_->writer_->Submit(
         transaction_, deadline_,
         [self = shared_from_this()](absl::StatusOr<v1::TransactResponse> response) {
           self->Finish(std::move(response));
@@ -78,7 +78,7 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
     MutexLock lock(&mutex_);
     if (cancelled_) pending->Cancel();
     // By now the lane may have sent it back, and another one may be pending.
-    if (pending_ == nullptr) pending_ = std::move(pending);
+    if (pending_.expired()) pending_ = pending;
   }
 
   void Finish(absl::StatusOr<v1::TransactResponse> response) {
@@ -101,7 +101,7 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
   const Done<v1::TransactResponse> done_;
   std::int64_t evaluations_ = 0;
   Mutex mutex_;
-  std::shared_ptr<PendingWrite> pending_ ABSL_GUARDED_BY(mutex_);
+  std::weak_ptr<PendingWrite> pending_ ABSL_GUARDED_BY(mutex_);  // the lane has it, and it has us
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
