@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "server/core/errors.h"
-#include "server/engine/condition_evaluation.h"
 
 namespace eventstore::engine {
 namespace {
@@ -18,7 +17,7 @@ constexpr std::chrono::milliseconds kRetryDelay{100};
 // One transaction. Kept alive by whoever works on it: a worker, the lane, or the caller's handle.
 class Transactor::Call : public std::enable_shared_from_this<Call> {
  public:
-  Call(const Transactor* owner, ValidatedTransaction request, Deadline deadline,
+  Call(Transactor* owner, ValidatedTransaction request, Deadline deadline,
        Done<v1::TransactResponse> done)
       : owner_(owner),
         transaction_(std::make_shared<Transaction>()),
@@ -46,11 +45,8 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
     owner_->metrics_.evaluated->Increment();
     if (evaluations_ > 1) owner_->metrics_.reevaluated->Increment();
     const auto started = Clock::now();
-    owner_->workers_->Run<Evaluation>(
-        Workers::Kind::kRead, deadline_,
-        [transaction = transaction_](pg::Connection& connection, Deadline until) {
-          return EvaluateConditions(connection, transaction->request, until);
-        },
+    owner_->evaluator_.Evaluate(
+        transaction_, deadline_,
         [self = shared_from_this(), started](absl::StatusOr<Evaluation> evaluation) {
           self->owner_->metrics_.evaluation_seconds->Observe(
               std::chrono::duration<double>(Clock::now() - started).count());
@@ -95,7 +91,7 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
     done_(std::move(response));
   }
 
-  const Transactor* const owner_;
+  Transactor* const owner_;
   const std::shared_ptr<Transaction> transaction_;
   const Deadline deadline_;
   const Done<v1::TransactResponse> done_;

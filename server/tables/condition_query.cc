@@ -1,6 +1,7 @@
 #include "server/tables/condition_query.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "server/tables/event_row.h"
@@ -92,6 +93,10 @@ constexpr pg::Statement kFindAny{
                                        " LEFT JOIN LATERAL (SELECT " EVENTSTORE_DRIVER
                                        " AS tag OFFSET 0) d ON true"};
 
+// A pipeline without BEGIN is one transaction, so that the setting ends with it.
+constexpr pg::Statement kLimitTime{"conditions_limit_time",
+                                   "SELECT set_config('statement_timeout', $1::text, true)"};
+
 // What is forbidden by a condition without a query, or with an empty alternative.
 bool ForbidsAny(const v1::AppendCondition& condition) {
   const auto is_empty = [](const v1::QueryItem& item) {
@@ -117,6 +122,10 @@ void VisitItems(const std::vector<ConditionProbe>& probes, Visit visit) {
 }
 
 }  // namespace
+
+void AddLimitTime(pg::Pipeline* pipeline, std::chrono::milliseconds time) {
+  pipeline->Add(kLimitTime, pg::Params().Text(std::to_string(time.count())));
+}
 
 void AddFindMatches(pg::Pipeline* pipeline, const std::vector<ConditionProbe>& probes) {
   pg::ArrayWriter afters(pg::kInt8), tags(pg::kText), types(pg::kText), tenants(pg::kUuid);
