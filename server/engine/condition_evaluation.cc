@@ -4,17 +4,23 @@
 #include <absl/strings/str_cat.h>
 
 #include <algorithm>
+#include <chrono>
+#include <iterator>
 #include <utility>
 #include <vector>
 
 #include "server/core/errors.h"
 #include "server/engine/batch_decider.h"
 #include "server/engine/write_streams.h"
+#include "server/pg/errors.h"
 #include "server/tables/checkpoints_table.h"
 #include "server/tables/condition_query.h"
 
 namespace eventstore::engine {
 namespace {
+
+// So long several transactions are evaluated together.
+constexpr std::chrono::milliseconds kTogether{100};
 
 // Whether what a condition asks about can be known: its position belongs to this history, and what
 // follows it was not archived.
@@ -72,40 +78,73 @@ absl::Status Reject(pg::Connection& connection, const ValidatedTransaction& tran
   return decider.Decide(input).status();
 }
 
-}  // namespace
-
-absl::StatusOr<Evaluation> EvaluateConditions(pg::Connection& connection,
-                                              const ValidatedTransaction& transaction,
-                                              Deadline deadline) {
-  std::vector<tables::ConditionProbe> probes;
-  for (const v1::AppendCondition& condition : transaction.conditions) {
-    probes.push_back({&condition, condition.after_position()});
-  }
-  std::vector<Uuid> ids;
-  for (const ValidatedAppend& append : transaction.appends) {
-    ids.insert(ids.end(), append.event_ids.begin(), append.event_ids.end());
-  }
-  // The ids come after: whatever the conditions saw of a first attempt, the look-up sees as well.
-  pg::Pipeline pipeline(&connection);
-  tables::AddFindMatches(&pipeline, probes);
-  tables::AddLookUpEventIds(&pipeline, ids);
-  const pg::Pipeline::Outcome outcome = pipeline.Run(deadline);
-  if (!outcome.status.ok()) return outcome.status;
-  tables::Matches found = tables::ParseFindMatches(outcome.results[0], probes);
-  const bool any_id_is_stored = outcome.results[1].rows() > 0;
+// One transaction of several that were looked up together.
+absl::StatusOr<Evaluation> EvaluationOf(pg::Connection& connection,
+                                        const ValidatedTransaction& transaction,
+                                        const tables::Head& head, std::vector<std::int64_t> matches,
+                                        bool any_id_is_stored, Deadline deadline) {
   Evaluation evaluation;
-  evaluation.position = found.head.position;
-  evaluation.epoch = found.head.epoch;
-  evaluation.matches = std::move(found.positions);
-  evaluation.refused = CheckPositions(connection, found.head, transaction, deadline);
+  evaluation.position = head.position;
+  evaluation.epoch = head.epoch;
+  evaluation.matches = std::move(matches);
+  evaluation.refused = CheckPositions(connection, head, transaction, deadline);
   if (!evaluation.refused.ok() && DetailsOf(evaluation.refused).empty()) return evaluation.refused;
   const auto is_match = [](std::int64_t position) { return position > 0; };
   const bool rejected = !evaluation.refused.ok() ||
                         std::any_of(evaluation.matches.begin(), evaluation.matches.end(), is_match);
   if (!rejected || any_id_is_stored) return evaluation;
-  absl::Status rejection = Reject(connection, transaction, found.head, evaluation, deadline);
+  absl::Status rejection = Reject(connection, transaction, head, evaluation, deadline);
   if (!rejection.ok()) return rejection;
   return evaluation;
+}
+
+}  // namespace
+
+bool IsOfOne(const absl::Status& status) {
+  const auto error = pg::ErrorOf(status);
+  return error.has_value() && !error->connection_lost && !error->timed_out;
+}
+
+absl::StatusOr<Evaluations> EvaluateConditions(
+    pg::Connection& connection, const std::vector<const ValidatedTransaction*>& transactions,
+    Deadline deadline) {
+  std::vector<tables::ConditionProbe> probes;
+  std::vector<Uuid> ids;
+  std::vector<std::size_t> owners;  // of the ids
+  for (std::size_t i = 0; i < transactions.size(); ++i) {
+    for (const v1::AppendCondition& condition : transactions[i]->conditions) {
+      probes.push_back({&condition, condition.after_position()});
+    }
+    for (const ValidatedAppend& append : transactions[i]->appends) {
+      ids.insert(ids.end(), append.event_ids.begin(), append.event_ids.end());
+      owners.resize(ids.size(), i);
+    }
+  }
+  // The ids come after: whatever the conditions saw of a first attempt, the look-up sees as well.
+  pg::Pipeline pipeline(&connection);
+  if (transactions.size() > 1) tables::AddLimitTime(&pipeline, kTogether);
+  tables::AddFindMatches(&pipeline, probes);
+  tables::AddLookUpEventIds(&pipeline, ids);
+  const pg::Pipeline::Outcome outcome = pipeline.Run(deadline);
+  if (!outcome.status.ok()) return outcome.status;
+  const std::size_t first = outcome.results.size() - 2;
+  const tables::Matches found = tables::ParseFindMatches(outcome.results[first], probes);
+  std::vector<bool> stored(transactions.size());
+  for (const tables::KnownEvent& known : tables::ParseLookUpEventIds(outcome.results[first + 1])) {
+    stored[owners[static_cast<std::size_t>(known.index)]] = true;
+  }
+  Evaluations evaluations;
+  auto next = found.positions.begin();
+  for (std::size_t i = 0; i < transactions.size(); ++i) {
+    const auto end = next + std::ssize(transactions[i]->conditions);
+    evaluations.push_back(
+        EvaluationOf(connection, *transactions[i], found.head, {next, end}, stored[i], deadline));
+    next = end;
+    // The connection's trouble is everybody's.
+    const absl::Status& status = evaluations.back().status();
+    if (pg::ErrorOf(status).has_value()) return status;
+  }
+  return evaluations;
 }
 
 }  // namespace eventstore::engine

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "server/core/errors.h"
-#include "server/engine/condition_evaluation.h"
 
 namespace eventstore::engine {
 namespace {
@@ -18,7 +17,7 @@ constexpr std::chrono::milliseconds kRetryDelay{100};
 // One transaction. Kept alive by whoever works on it: a worker, the lane, or the caller's handle.
 class Transactor::Call : public std::enable_shared_from_this<Call> {
  public:
-  Call(const Transactor* owner, ValidatedTransaction request, Deadline deadline,
+  Call(Transactor* owner, ValidatedTransaction request, Deadline deadline,
        Done<v1::TransactResponse> done)
       : owner_(owner),
         transaction_(std::make_shared<Transaction>()),
@@ -32,7 +31,7 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
   void Cancel() {
     MutexLock lock(&mutex_);
     cancelled_ = true;
-    if (pending_ != nullptr) pending_->Cancel();
+    if (const auto pending = pending_.lock()) pending->Cancel();
   }
 
  private:
@@ -46,11 +45,8 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
     owner_->metrics_.evaluated->Increment();
     if (evaluations_ > 1) owner_->metrics_.reevaluated->Increment();
     const auto started = Clock::now();
-    owner_->workers_->Run<Evaluation>(
-        Workers::Kind::kRead, deadline_,
-        [transaction = transaction_](pg::Connection& connection, Deadline until) {
-          return EvaluateConditions(connection, transaction->request, until);
-        },
+    owner_->evaluator_.Evaluate(
+        transaction_, deadline_,
         [self = shared_from_this(), started](absl::StatusOr<Evaluation> evaluation) {
           self->owner_->metrics_.evaluation_seconds->Observe(
               std::chrono::duration<double>(Clock::now() - started).count());
@@ -67,9 +63,9 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
   void Enqueue() {
     {
       MutexLock lock(&mutex_);
-      pending_ = nullptr;
+      pending_.reset();
     }
-    auto pending = owner_->writer_->Submit(
+    const auto pending = owner_->writer_->Submit(
         transaction_, deadline_,
         [self = shared_from_this()](absl::StatusOr<v1::TransactResponse> response) {
           self->Finish(std::move(response));
@@ -78,7 +74,7 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
     MutexLock lock(&mutex_);
     if (cancelled_) pending->Cancel();
     // By now the lane may have sent it back, and another one may be pending.
-    if (pending_ == nullptr) pending_ = std::move(pending);
+    if (pending_.expired()) pending_ = pending;
   }
 
   void Finish(absl::StatusOr<v1::TransactResponse> response) {
@@ -95,13 +91,13 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
     done_(std::move(response));
   }
 
-  const Transactor* const owner_;
+  Transactor* const owner_;
   const std::shared_ptr<Transaction> transaction_;
   const Deadline deadline_;
   const Done<v1::TransactResponse> done_;
   std::int64_t evaluations_ = 0;
   Mutex mutex_;
-  std::shared_ptr<PendingWrite> pending_ ABSL_GUARDED_BY(mutex_);
+  std::weak_ptr<PendingWrite> pending_ ABSL_GUARDED_BY(mutex_);  // the lane has it, and it has us
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -8,6 +8,7 @@
 
 #include "server/core/mutex.h"
 #include "server/core/transaction.h"
+#include "server/engine/condition_evaluator.h"
 #include "server/engine/options.h"
 #include "server/engine/workers.h"
 #include "server/engine/writer.h"
@@ -24,7 +25,10 @@ class Transactor {
   // All must outlive this object; the workers and the writer must have stopped before it goes.
   Transactor(const StoreOptions& options, Workers* workers, Writer* writer,
              telemetry::TransactionMetrics metrics)
-      : options_(options), workers_(workers), writer_(writer), metrics_(metrics) {}
+      : options_(options),
+        evaluator_(options.reader, workers),
+        writer_(writer),
+        metrics_(metrics) {}
 
   // `done` is called exactly once, by some thread of the store or inline. Returns what cancels it:
   // nothing is written then, unless the transaction is in a batch already. Errors: as
@@ -36,7 +40,7 @@ class Transactor {
   class Call;
 
   const StoreOptions& options_;
-  Workers* const workers_;
+  ConditionEvaluator evaluator_;
   Writer* const writer_;
   const telemetry::TransactionMetrics metrics_;
 };

@@ -2,6 +2,7 @@
 #ifndef EVENTSTORE_SERVER_TABLES_CONDITION_QUERY_H_
 #define EVENTSTORE_SERVER_TABLES_CONDITION_QUERY_H_
 
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct ConditionProbe {
 // hangs on the matches and not on the store. Works the same on a reader's connection and, for the
 // few positions since, on the lane's.
 void AddFindMatches(pg::Pipeline* pipeline, const std::vector<ConditionProbe>& probes);
+
+// Limits the time of each statement that follows in the pipeline (error 57014).
+void AddLimitTime(pg::Pipeline* pipeline, std::chrono::milliseconds time);
 
 struct Matches {
   Head head;  // position, epoch, revision and first_position only, of the same snapshot

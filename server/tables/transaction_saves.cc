@@ -39,8 +39,8 @@ constexpr pg::Statement kWriteCheckpoint{
     " last_event_type = excluded.last_event_type, events_processed = excluded.events_processed,"
     " filter = excluded.filter, last_processed_at = excluded.last_processed_at,"
     " updated_at = excluded.updated_at WHERE $11::bool RETURNING 1)"
-    " SELECT CASE WHEN count(*) = 1 THEN 0 ELSE ('checkpoint guard: made meanwhile by another"
-    " session')::int END FROM saved"};
+    " SELECT CASE WHEN count(*) = 1 THEN 0 ELSE"
+    " ('checkpoint guard: ' || count(*) || ' rows are as they were locked')::int END FROM saved"};
 
 constexpr pg::Statement kWriteSnapshot{
     "transaction_write_snapshot",

@@ -184,6 +184,9 @@ class FakeLifecycle final : public engine::Lifecycle {
 // Each method does what the test set; unset, the store is away.
 class FakeBackend final : public Backend {
  public:
+  explicit FakeBackend(std::string store_id = "0190b2c4-0000-7000-8000-0000000000aa")
+      : store_id_(std::move(store_id)) {}
+
   std::function<std::function<void()>(ValidatedAppend, Deadline, engine::PendingWrite::Done)>
       submit = [](ValidatedAppend, Deadline, const engine::PendingWrite::Done& done) {
         done(Away());
@@ -247,7 +250,7 @@ class FakeBackend final : public Backend {
  private:
   static absl::Status Away() { return StoreUnavailable("the database is away"); }
 
-  const std::string store_id_ = "0190b2c4-0000-7000-8000-0000000000aa";
+  const std::string store_id_;
   FakeProjections projections_;
   FakeDeadLetters dead_letters_;
   FakeSnapshots snapshots_;
@@ -263,7 +266,8 @@ class TestServer {
             [this](std::string_view tenant_id) -> absl::StatusOr<std::shared_ptr<Backend>> {
               if (!find_error.ok()) return find_error;
               last_tenant = std::string(tenant_id);
-              return backend;
+              const auto own = tenant_backends.find(last_tenant);
+              return own == tenant_backends.end() ? backend : own->second;
             },
             limits, options, &metrics) {
     auto server = RpcServer::Start(server_options, &services_);
@@ -299,6 +303,7 @@ class TestServer {
 
   telemetry::Metrics metrics{"test"};
   const std::shared_ptr<FakeBackend> backend = std::make_shared<FakeBackend>();
+  std::map<std::string, std::shared_ptr<FakeBackend>> tenant_backends;  // those with their own
   absl::Status find_error;  // set before the calls that it is for
   std::string last_tenant;
   std::shared_ptr<grpc::Channel> channel;

@@ -58,6 +58,12 @@ std::vector<std::pair<std::string, grpc::Status>> CallAll(TestServer& server) {
     v1::AppendEventsResponse response;
     return server.stub->AppendEvents(context, OneEvent("1"), &response);
   });
+  unary("Transact", [&](grpc::ClientContext* context) {
+    v1::TransactRequest request;
+    *request.add_appends() = OneEvent("1");
+    v1::TransactResponse response;
+    return server.stub->Transact(context, request, &response);
+  });
   unary("GetStreamInfo", [&](grpc::ClientContext* context) {
     v1::GetStreamInfoRequest request;
     *request.mutable_stream() = OrderOne();
@@ -218,6 +224,51 @@ TEST_CASE("Garbage is INVALID_REQUEST, not UNIMPLEMENTED") {
   const grpc::Status status = CallRaw(server, kAppendEvents, "\xff\xff\xff", context.get());
   CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
   CHECK(DetailOf(status).reason() == v1::ERROR_REASON_INVALID_REQUEST);
+}
+
+TEST_CASE("All of a transaction lies in one store") {
+  TestServer server;
+  const std::string tenant = FormatUuid(MakeUuidV7());
+  server.tenant_backends[tenant] = std::make_shared<FakeBackend>("a store of its own");
+  for (const auto& backend : {server.backend, server.tenant_backends[tenant]}) {
+    backend->transact = [](const ValidatedTransaction&) { return v1::TransactResponse(); };
+  }
+  const auto transact = [&](const std::function<void(v1::TransactRequest*)>& change) {
+    v1::TransactRequest request;
+    *request.add_appends() = OneEvent("1");
+    change(&request);
+    v1::TransactResponse response;
+    const auto context = NewContext();
+    return server.stub->Transact(context.get(), request, &response);
+  };
+  const auto in_tenant = [&](v1::TransactRequest* request) {
+    request->mutable_appends(0)->mutable_stream()->set_tenant_id(tenant);
+  };
+  CHECK(transact([](auto*) {}).ok());
+  CHECK(transact(in_tenant).ok());
+  CHECK(server.last_tenant == tenant);
+  // What names no tenant goes with the rest.
+  CHECK(transact([&](auto* request) {
+          in_tenant(request);
+          request->add_conditions();
+          request->mutable_checkpoint()->set_projection_name("p");
+        }).ok());
+  const auto apart = [&](const std::string& field, auto change) {
+    const grpc::Status status = transact(change);
+    INFO(field);
+    CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+    CHECK(DetailOf(status).reason() == v1::ERROR_REASON_INVALID_REQUEST);
+    CHECK(DetailOf(status).field() == field);
+  };
+  apart("appends[1]", [&](auto* request) {
+    *request->add_appends() = OneEvent("2");
+    request->mutable_appends(1)->mutable_stream()->set_tenant_id(tenant);
+  });
+  apart("conditions[0]", [&](auto* request) { request->add_conditions()->set_tenant_id(tenant); });
+  apart("checkpoint", [&](auto* request) {
+    request->mutable_checkpoint()->set_projection_name("p");
+    request->mutable_checkpoint()->set_tenant_id(tenant);
+  });
 }
 
 TEST_CASE("A method that does not exist is UNIMPLEMENTED") {
