@@ -117,7 +117,10 @@ SubscriptionMessage Subscription::Tell(Kind kind) {
 
 bool Subscription::CanJoinRing() {
   MutexLock lock(&hub_->mutex_);
-  return hub_->ring_.epoch() == epoch_ && hub_->ring_.Covers(position_);
+  // What was erased before this subscription began is not given to it, though the ring may not
+  // know of it yet.
+  const bool knows_enough = hub_->revision_ >= start_revision_ || hub_->changes_failed_;
+  return hub_->ring_.epoch() == epoch_ && hub_->ring_.Covers(position_) && knows_enough;
 }
 
 // Fails only where the ring has moved on meanwhile.
@@ -274,6 +277,7 @@ void Subscription::OnStarted(absl::StatusOr<tables::Head> head, std::int64_t pos
       taken_position_ = position;
       epoch_ = head->epoch;
       start_head_ = head->position;
+      start_revision_ = head->revision;
       ready_.push_back(Tell(Kind::kConfirmed));
     }
   }
@@ -331,6 +335,7 @@ void Subscription::OnPage(absl::StatusOr<AllPage> page) {
       failing_since_ = Deadline::max();
       reread_.reset();
       head = page->head;
+      if (page->head.epoch != epoch_) start_revision_ = 0;  // of a history that was lost
       epoch_ = page->head.epoch;
       if (page->position > position_) {
         hub_->metrics_.catch_up_positions->Increment(

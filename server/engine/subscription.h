@@ -172,6 +172,8 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   std::int64_t taken_position_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t start_head_ ABSL_GUARDED_BY(mutex_) = 0;  // history to have before "caught up"
+  // Until the hub has applied what was changed up to it, the ring is not joined.
+  std::int64_t start_revision_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<SubscriptionMessage> ready_ ABSL_GUARDED_BY(mutex_);
   // For Examine: where it was at the last look, since when, and whether that was told.
   std::int64_t examined_position_ ABSL_GUARDED_BY(mutex_) = -1;

@@ -136,6 +136,25 @@ TEST_CASE("The other daemon's ring gives nothing that was erased", "[erasure][da
   REQUIRE(live.AwaitEvents(4));
 }
 
+TEST_CASE("A subscription that begins after another daemon's erasure gets nothing of it",
+          "[erasure][daemons]") {
+  TwoDaemons daemons(std::chrono::seconds(60));
+  Follower live(*daemons.one);
+  for (std::size_t round = 1; round <= 30; ++round) {
+    const auto ids = NewIds(1);
+    const auto appended = Append(*daemons.one, Secrets(Stream("s"), ids));
+    REQUIRE(appended.ok());
+    REQUIRE(live.AwaitEvents(round));
+    REQUIRE(EraseIds(*daemons.two, ids).ok());
+    // Whatever this daemon's ring has heard of so far.
+    SubscriptionQuery query;
+    query.start = SubscriptionQuery::AfterPosition{appended->last_position() - 1, 0};
+    Follower follower(*daemons.one, query);
+    REQUIRE(follower.AwaitEvents(1));
+    CHECK_FALSE(HasSecret(follower.Events()[0]));
+  }
+}
+
 TEST_CASE("A batch that committed before an erasure does not come to the ring after it",
           "[erasure][hub]") {
   TestStore store(SmallOptions(CreateStoreDatabase()));
