@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/failure.h"
+#include "client/cli/session.h"
 #include "client/cli/transaction_json.h"
 #include "server/core/ids.h"
 #include "tests/unit/client/fake_server.h"
