@@ -120,13 +120,13 @@ void SeeLimits(const Settings& changed) {
   v1::ReadAllRequest pattern;
   pattern.mutable_filter()->set_event_type_regex("abcde");
   refused("filter_regex_bytes_max", client.Stream("ReadAll", pattern)->Finish());
-  const auto transact = [&](const char* limit,
+  const auto transact = [&](const char* name,
                             const std::function<void(v1::TransactRequest*)>& set) {
     v1::TransactRequest request;
     *request.add_appends() = AppendRequest(NewStream(), Any(), NewEvents(1));
     set(&request);
     v1::TransactResponse response;
-    refused(limit, client.Unary("Transact", request, &response));
+    refused(name, client.Unary("Transact", request, &response));
   };
   const auto twice = [](auto add) {
     return [add](v1::TransactRequest* request) {

@@ -1,5 +1,6 @@
 // The effects of keys: the reader, the hub, partitions, upkeep and groups.
 #include <algorithm>
+#include <csignal>
 
 #include "tests/integration/daemon/config_effect.h"
 
