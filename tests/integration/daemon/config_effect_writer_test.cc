@@ -1,4 +1,5 @@
 // The effects of keys: the write lane.
+#include <csignal>
 #include <thread>
 
 #include "tests/integration/daemon/config_effect.h"
