@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/transaction_json.h"
+#include "client/cli/session.h"
 #include "server/core/ids.h"
 #include "tests/unit/client/fake_server.h"
 #include "tests/unit/client/run_cli.h"
