@@ -29,7 +29,8 @@ using RawEventStoreService = v1::EventStoreService::WithRawCallbackMethod_Append
                         v1::EventStoreService::WithRawCallbackMethod_ListStreams<
                             v1::EventStoreService::WithRawCallbackMethod_GetEvent<
                                 v1::EventStoreService::WithRawCallbackMethod_GetHead<
-                                    v1::EventStoreService::Service>>>>>>>>>;
+                                    v1::EventStoreService::WithRawCallbackMethod_QueryEvents<
+                                        v1::EventStoreService::Service>>>>>>>>>>;
 
 // Holds no threads and no server: register it with a grpc::ServerBuilder. Its methods are called by
 // gRPC's threads and never block. Must outlive the server, and the stores must have stopped their
@@ -51,6 +52,8 @@ class EventStoreService final : public RawEventStoreService {
       grpc::CallbackServerContext* context) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* ReadStream(grpc::CallbackServerContext* context,
                                                          const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* QueryEvents(grpc::CallbackServerContext* context,
+                                                          const grpc::ByteBuffer* request) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* ReadAll(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Subscribe(grpc::CallbackServerContext* context,
@@ -75,6 +78,7 @@ class EventStoreService final : public RawEventStoreService {
     Method append_events_stream;
     Method read_stream;
     Method read_all;
+    Method query_events;
     Method subscribe;
     Method get_stream_info;
     Method list_streams;

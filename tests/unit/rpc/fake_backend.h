@@ -148,6 +148,13 @@ class FakeSnapshots final : public engine::Snapshots {
   EVENTSTORE_FAKE_METHOD(ListSnapshots)
   EVENTSTORE_FAKE_METHOD(DeleteSnapshots)
 };
+
+class FakePayloadIndexes final : public engine::PayloadIndexes {
+ public:
+  EVENTSTORE_FAKE_METHOD(CreatePayloadIndex)
+  EVENTSTORE_FAKE_METHOD(DropPayloadIndex)
+  EVENTSTORE_FAKE_METHOD(ListPayloadIndexes)
+};
 #undef EVENTSTORE_FAKE_METHOD
 
 // Each method does what the test set; unset, the store is away.
@@ -161,6 +168,8 @@ class FakeBackend final : public Backend {
   std::function<absl::StatusOr<engine::StreamPage>(const engine::StreamPageQuery&)> stream_page =
       [](const engine::StreamPageQuery&) { return Away(); };
   std::function<absl::StatusOr<engine::AllPage>(const engine::AllPageQuery&)> all_page =
+      [](const engine::AllPageQuery&) { return Away(); };
+  std::function<absl::StatusOr<engine::AllPage>(const engine::AllPageQuery&)> query_page =
       [](const engine::AllPageQuery&) { return Away(); };
   std::function<void(Deadline, engine::Done<tables::Head>)> head =
       [](Deadline, const engine::Done<tables::Head>& done) { done(Away()); };
@@ -181,6 +190,10 @@ class FakeBackend final : public Backend {
   void ReadAllPage(engine::AllPageQuery query, Deadline,
                    engine::Done<engine::AllPage> done) override {
     done(all_page(query));
+  }
+  void QueryPage(engine::AllPageQuery query, Deadline,
+                 engine::Done<engine::AllPage> done) override {
+    done(query_page(query));
   }
   void GetStreamInfo(v1::StreamId, Deadline, engine::Done<v1::StreamInfo> done) override {
     done(Away());
@@ -204,6 +217,7 @@ class FakeBackend final : public Backend {
   FakeProjections& projections() override { return projections_; }
   FakeDeadLetters& dead_letters() override { return dead_letters_; }
   FakeSnapshots& snapshots() override { return snapshots_; }
+  FakePayloadIndexes& payload_indexes() override { return payload_indexes_; }
 
  private:
   static absl::Status Away() { return StoreUnavailable("the database is away"); }
@@ -212,6 +226,7 @@ class FakeBackend final : public Backend {
   FakeProjections projections_;
   FakeDeadLetters dead_letters_;
   FakeSnapshots snapshots_;
+  FakePayloadIndexes payload_indexes_;
 };
 
 // Serves a FakeBackend on a port of its own.
