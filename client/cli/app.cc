@@ -67,6 +67,8 @@ int RunCli(int argc, const char* const* argv, Console* console, Interrupt* inter
   AddCheckpointsCommand(&app, &action);
   AddDeadLettersCommand(&app, &action);
   AddSnapshotsCommand(&app, &action);
+  AddQueryCommand(&app, &action);
+  AddPayloadIndexesCommand(&app, &action);
   AddBenchCommand(&app, &action);
   try {
     app.parse(argc, argv);

@@ -32,6 +32,10 @@ void AddCheckpointsCommand(CLI::App* app, Action* action);
 void AddDeadLettersCommand(CLI::App* app, Action* action);
 // snapshots list|get|save|delete
 void AddSnapshotsCommand(CLI::App* app, Action* action);
+// query
+void AddQueryCommand(CLI::App* app, Action* action);
+// payload-indexes list|create|drop
+void AddPayloadIndexesCommand(CLI::App* app, Action* action);
 // bench
 void AddBenchCommand(CLI::App* app, Action* action);
 

@@ -63,6 +63,13 @@ struct ReaderOptions {
   std::chrono::milliseconds max_wait_ms{30'000};
 };
 
+// Queries of payloads.
+struct QueryOptions {
+  // Longest time for one statement of QueryEvents; then the query ends with TOO_LARGE and can go on
+  // from where it came to.
+  std::chrono::milliseconds statement_timeout_ms{30'000};
+};
+
 // Live subscriptions.
 struct HubOptions {
   // Most bytes of events kept in memory for live subscribers.
@@ -115,6 +122,7 @@ struct StoreOptions {
   Limits limits;
   WriterOptions writer;
   ReaderOptions reader;
+  QueryOptions query;
   HubOptions hub;
   PartitionOptions partitions;
   DaemonOptions daemon;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "server/core/errors.h"
+#include "server/engine/query_pages.h"
 #include "server/tables/checkpoints_table.h"
 #include "server/tables/snapshots_table.h"
 
@@ -231,8 +232,12 @@ absl::StatusOr<AllPage> FollowStream(const ReaderOptions& options, const FollowS
 
 }  // namespace
 
-Reader::Reader(const ReaderOptions& options, pg::Pool* pool, telemetry::ReadMetrics metrics)
-    : options_(options), metrics_(metrics), workers_(options, pool, metrics) {}
+Reader::Reader(const ReaderOptions& options, const QueryOptions& query, pg::Pool* pool,
+               telemetry::ReadMetrics metrics)
+    : options_(options),
+      query_options_(query),
+      metrics_(metrics),
+      workers_(options, pool, metrics) {}
 
 template <typename T>
 void Reader::Run(Deadline deadline,
@@ -256,6 +261,17 @@ void Reader::ReadAllPage(AllPageQuery query, Deadline deadline, Done<AllPage> do
       deadline,
       [this, query = std::move(query)](pg::Connection& connection, Deadline until) {
         auto page = ReadAll(options_, query, connection, until);
+        if (page.ok()) metrics_.events->Increment(static_cast<double>(page->events.size()));
+        return page;
+      },
+      std::move(done));
+}
+
+void Reader::QueryPage(AllPageQuery query, Deadline deadline, Done<AllPage> done) {
+  Run<AllPage>(
+      deadline,
+      [this, query = std::move(query)](pg::Connection& connection, Deadline until) {
+        auto page = ReadQueryPage(options_, query_options_, query, connection, until);
         if (page.ok()) metrics_.events->Increment(static_cast<double>(page->events.size()));
         return page;
       },

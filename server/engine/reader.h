@@ -16,6 +16,7 @@
 
 #include "server/core/filter.h"
 #include "server/core/mutex.h"
+#include "server/core/payload_conditions.h"
 #include "server/engine/options.h"
 #include "server/engine/workers.h"
 #include "server/pg/pool.h"
@@ -64,9 +65,10 @@ struct AllPage {
   // The last position looked at: up to it (backwards: down to it) everything that matches was
   // given.
   std::int64_t position = 0;
-  bool at_end = false;             // no further page: the end, or the limit, was reached
-  std::int64_t next_version = 0;   // FollowStreamPage: where the next page of the stream starts
-  std::int64_t first_version = 1;  // FollowStreamPage: versions below it are not read
+  bool at_end = false;                // no further page: the end, or the limit, was reached
+  std::int64_t next_version = 0;      // FollowStreamPage: where the next page of the stream starts
+  std::int64_t first_version = 1;     // FollowStreamPage: versions below it are not read
+  std::int64_t window_positions = 0;  // QueryPage: how many the next page should begin with
 };
 
 // Which page of the store. For the next page set `after_position` to `position`, lower `limit`, and
@@ -82,6 +84,9 @@ struct AllPageQuery {
   std::int64_t end_position = 0;  // forwards: nothing beyond it; 0: the page's own head
   // A page that finds nothing ends once it has looked at so many positions; 0: by time alone.
   std::int64_t search_positions_max = 0;
+  // QueryPage only: what must hold of payloads, and what the page before said; 0: it is the first.
+  std::shared_ptr<const PayloadConditions> payload;
+  std::int64_t window_positions = 0;
 };
 
 // Which page of a stream that is followed. For the next page set `after_position` to `position` and
@@ -103,13 +108,17 @@ struct FollowStreamQuery {
 class Reader {
  public:
   // `pool` must outlive this object.
-  Reader(const ReaderOptions& options, pg::Pool* pool, telemetry::ReadMetrics metrics);
+  Reader(const ReaderOptions& options, const QueryOptions& query, pg::Pool* pool,
+         telemetry::ReadMetrics metrics);
   ~Reader() = default;
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
   void ReadStreamPage(StreamPageQuery query, Deadline deadline, Done<StreamPage> done);
   void ReadAllPage(AllPageQuery query, Deadline deadline, Done<AllPage> done);
+  // A page of the events whose payloads hold what `query.payload` says; forwards. Errors besides:
+  // TOO_LARGE with `query.statement_timeout_ms`, and with the position to go on after.
+  void QueryPage(AllPageQuery query, Deadline deadline, Done<AllPage> done);
   // A page of what a stream has after a position, of the events that match. The page's `position`
   // is the store's head where the end of the stream was reached. Errors: STREAM_DELETED.
   void FollowStreamPage(FollowStreamQuery query, Deadline deadline, Done<AllPage> done);
@@ -149,6 +158,7 @@ class Reader {
            Done<T> done);
 
   const ReaderOptions options_;
+  const QueryOptions query_options_;
   const telemetry::ReadMetrics metrics_;
   Workers workers_;
 };

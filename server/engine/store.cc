@@ -73,10 +73,13 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options,
 
 void Store::Start(const tables::Head& head, std::int64_t partition_end) {
   const telemetry::ReadMetrics read_metrics = metrics_->Read(options_.name);
-  reader_ = std::make_unique<Reader>(options_.reader, pool_.get(), read_metrics);
+  reader_ = std::make_unique<Reader>(options_.reader, options_.query, pool_.get(), read_metrics);
   projections_ = std::make_unique<TableProjections>(&reader_->workers());
   dead_letters_ = std::make_unique<TableDeadLetters>(&reader_->workers());
   snapshots_ = std::make_unique<TableSnapshots>(&reader_->workers());
+  index_builder_ = std::make_unique<PayloadIndexBuilder>(options_, daemon_id_);
+  payload_indexes_ =
+      std::make_unique<TablePayloadIndexes>(&reader_->workers(), index_builder_.get());
   hub_ = std::make_unique<Hub>(options_.hub, reader_.get(), read_metrics);
   hub_->Rewind(head.epoch, head.position, head.revision);
   groups_ = std::make_unique<Groups>(options_, daemon_id_, store_id_, pool_.get(), reader_.get(),
@@ -139,6 +142,7 @@ absl::Status Store::Maintain(Deadline deadline, bool partitions) {
   if (!others.ok()) return others.status();
   listener_->SetOtherDaemons(*others);
   if (absl::Status sampled = sampler_.Sample(**connection, deadline); !sampled.ok()) return sampled;
+  if (absl::Status kept = index_builder_->Upkeep(**connection, deadline); !kept.ok()) return kept;
   if (!partitions) return absl::OkStatus();
   auto head = tables::ReadHead(**connection, deadline);
   if (!head.ok()) return head.status();
@@ -155,6 +159,7 @@ void Store::Drain(Deadline deadline) {
     writer_->Drain(deadline);
     listener_->Stop();
     reader_->Stop();
+    index_builder_->Stop();
     // Best effort: whoever cannot say goodbye is forgotten after a while.
     auto connection = pool_->Acquire(Clock::now() + std::chrono::milliseconds(500));
     if (connection.ok()) {

@@ -17,6 +17,7 @@
 #include "server/engine/listener.h"
 #include "server/engine/options.h"
 #include "server/engine/partition_planner.h"
+#include "server/engine/payload_indexes.h"
 #include "server/engine/projection_sampler.h"
 #include "server/engine/projections.h"
 #include "server/engine/reader.h"
@@ -51,6 +52,7 @@ class Store {
   [[nodiscard]] DeadLetters& dead_letters() { return *dead_letters_; }
   [[nodiscard]] Snapshots& snapshots() { return *snapshots_; }
   [[nodiscard]] Lifecycle& lifecycle() { return *lifecycle_; }
+  [[nodiscard]] PayloadIndexes& payload_indexes() { return *payload_indexes_; }
   [[nodiscard]] pg::Pool& pool() { return *pool_; }
   [[nodiscard]] const StoreOptions& options() const { return options_; }
   // The store's identity, a UUID that survives restarts.
@@ -88,6 +90,8 @@ class Store {
   std::unique_ptr<Projections> projections_;
   std::unique_ptr<DeadLetters> dead_letters_;
   std::unique_ptr<Snapshots> snapshots_;
+  std::unique_ptr<PayloadIndexBuilder> index_builder_;
+  std::unique_ptr<PayloadIndexes> payload_indexes_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<Groups> groups_;
   std::unique_ptr<Listener> listener_;

@@ -58,6 +58,7 @@ std::string SectionDoc(std::string_view section) {
        "name."},
       {"writer", "The write lane: the one thread that gathers appends and commits them."},
       {"reader", "Reading history from the tables."},
+      {"query", "Queries of payloads."},
       {"hub", "Live subscriptions."},
       {"partitions", "Partitions of the events table, which are created ahead of the writes."},
       {"daemon", "How daemons that share a store know of each other."},

@@ -133,6 +133,15 @@ std::vector<Key> ReaderKeys() {
   };
 }
 
+std::vector<Key> QueryKeys() {
+  return {
+      IntegerKey("query.statement_timeout_ms", EVENTSTORE_FIELD(store.query.statement_timeout_ms),
+                 {10, 600'000},
+                 "Longest time for one statement of QueryEvents; then the query ends with "
+                 "TOO_LARGE, and can go on from where it came to."),
+  };
+}
+
 std::vector<Key> HubKeys() {
   return {
       IntegerKey(
@@ -201,8 +210,8 @@ std::vector<Key> GroupKeys() {
 
 std::vector<Key> StoreKeys() {
   std::vector<Key> keys;
-  for (const std::vector<Key>& part : {LimitKeys(), WriterKeys(), ReaderKeys(), HubKeys(),
-                                       PartitionKeys(), DaemonKeys(), GroupKeys()}) {
+  for (const std::vector<Key>& part : {LimitKeys(), WriterKeys(), ReaderKeys(), QueryKeys(),
+                                       HubKeys(), PartitionKeys(), DaemonKeys(), GroupKeys()}) {
     keys.insert(keys.end(), part.begin(), part.end());
   }
   return keys;

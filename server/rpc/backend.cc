@@ -42,6 +42,10 @@ class StoreBackend final : public Backend {
                    engine::Done<engine::AllPage> done) override {
     store_->reader().ReadAllPage(std::move(query), deadline, std::move(done));
   }
+  void QueryPage(engine::AllPageQuery query, Deadline deadline,
+                 engine::Done<engine::AllPage> done) override {
+    store_->reader().QueryPage(std::move(query), deadline, std::move(done));
+  }
   void GetStreamInfo(v1::StreamId stream, Deadline deadline,
                      engine::Done<v1::StreamInfo> done) override {
     store_->reader().GetStreamInfo(std::move(stream), deadline, std::move(done));
@@ -69,6 +73,7 @@ class StoreBackend final : public Backend {
   engine::DeadLetters& dead_letters() override { return store_->dead_letters(); }
   engine::Snapshots& snapshots() override { return store_->snapshots(); }
   engine::Lifecycle& lifecycle() override { return store_->lifecycle(); }
+  engine::PayloadIndexes& payload_indexes() override { return store_->payload_indexes(); }
 
  private:
   const std::shared_ptr<engine::Store> store_;

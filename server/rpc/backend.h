@@ -15,6 +15,7 @@
 #include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
 #include "server/engine/lifecycle.h"
+#include "server/engine/payload_indexes.h"
 #include "server/engine/projections.h"
 #include "server/engine/reader.h"
 #include "server/engine/snapshots.h"
@@ -47,6 +48,8 @@ class Backend {
                               engine::Done<engine::StreamPage> done) = 0;
   virtual void ReadAllPage(engine::AllPageQuery query, Deadline deadline,
                            engine::Done<engine::AllPage> done) = 0;
+  virtual void QueryPage(engine::AllPageQuery query, Deadline deadline,
+                         engine::Done<engine::AllPage> done) = 0;
   virtual void GetStreamInfo(v1::StreamId stream, Deadline deadline,
                              engine::Done<v1::StreamInfo> done) = 0;
   virtual void ListStreams(v1::ListStreamsRequest request, Deadline deadline,
@@ -64,6 +67,7 @@ class Backend {
   [[nodiscard]] virtual engine::DeadLetters& dead_letters() = 0;
   [[nodiscard]] virtual engine::Snapshots& snapshots() = 0;
   [[nodiscard]] virtual engine::Lifecycle& lifecycle() = 0;
+  [[nodiscard]] virtual engine::PayloadIndexes& payload_indexes() = 0;
 };
 
 // Finds the backend of a tenant (normalized, may be empty). Errors: STORE_UNAVAILABLE.

@@ -11,6 +11,7 @@
 #include "server/core/validate_lifecycle.h"
 #include "server/core/validation.h"
 #include "server/rpc/append_stream.h"
+#include "server/rpc/query_events.h"
 #include "server/rpc/read_all.h"
 #include "server/rpc/read_stream.h"
 #include "server/rpc/subscribe.h"
@@ -144,6 +145,7 @@ EventStoreService::Methods::Methods(telemetry::Metrics* metrics)
       transact(MakeMethod("Transact", metrics)),
       read_stream(MakeMethod("ReadStream", metrics)),
       read_all(MakeMethod("ReadAll", metrics)),
+      query_events(MakeMethod("QueryEvents", metrics)),
       subscribe(MakeMethod("Subscribe", metrics)),
       get_stream_info(MakeMethod("GetStreamInfo", metrics)),
       list_streams(MakeMethod("ListStreams", metrics)),
@@ -190,6 +192,12 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* EventStoreService::ReadStream(
 grpc::ServerWriteReactor<grpc::ByteBuffer>* EventStoreService::ReadAll(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   return std::make_shared<ReadAllCall>(&environment_, context, &methods_.read_all)->Start(*request);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* EventStoreService::QueryEvents(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return std::make_shared<QueryEventsCall>(&environment_, context, &methods_.query_events)
+      ->Start(*request);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* EventStoreService::Subscribe(

@@ -28,12 +28,13 @@ using RawEventStoreService = v1::EventStoreService::WithRawCallbackMethod_Append
         v1::EventStoreService::WithRawCallbackMethod_Transact<
             v1::EventStoreService::WithRawCallbackMethod_ReadStream<
                 v1::EventStoreService::WithRawCallbackMethod_ReadAll<
-                    v1::EventStoreService::WithRawCallbackMethod_Subscribe<
-                        v1::EventStoreService::WithRawCallbackMethod_GetStreamInfo<
-                            v1::EventStoreService::WithRawCallbackMethod_ListStreams<
-                                v1::EventStoreService::WithRawCallbackMethod_GetEvent<
-                                    v1::EventStoreService::WithRawCallbackMethod_GetHead<
-                                        RawLifecycleMethods>>>>>>>>>>;
+                    v1::EventStoreService::WithRawCallbackMethod_QueryEvents<
+                        v1::EventStoreService::WithRawCallbackMethod_Subscribe<
+                            v1::EventStoreService::WithRawCallbackMethod_GetStreamInfo<
+                                v1::EventStoreService::WithRawCallbackMethod_ListStreams<
+                                    v1::EventStoreService::WithRawCallbackMethod_GetEvent<
+                                        v1::EventStoreService::WithRawCallbackMethod_GetHead<
+                                            RawLifecycleMethods>>>>>>>>>>>;
 
 // Holds no threads and no server: register it with a grpc::ServerBuilder. Its methods are called by
 // gRPC's threads and never block. Must outlive the server, and the stores must have stopped their
@@ -58,6 +59,8 @@ class EventStoreService final : public RawEventStoreService {
                                      grpc::ByteBuffer* response) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* ReadStream(grpc::CallbackServerContext* context,
                                                          const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* QueryEvents(grpc::CallbackServerContext* context,
+                                                          const grpc::ByteBuffer* request) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* ReadAll(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Subscribe(grpc::CallbackServerContext* context,
@@ -92,6 +95,7 @@ class EventStoreService final : public RawEventStoreService {
     Method transact;
     Method read_stream;
     Method read_all;
+    Method query_events;
     Method subscribe;
     Method get_stream_info;
     Method list_streams;

@@ -48,6 +48,13 @@ void ReadAllCall::Fetch(Backend* backend) {
                        });
 }
 
+grpc::ByteBuffer ReadAllCall::Serialize(v1::EventBatch batch, std::int64_t head_position) const {
+  v1::ReadAllResponse response;
+  *response.mutable_events() = std::move(batch);
+  response.set_head_position(head_position);
+  return SerializeMessage(response);
+}
+
 bool ReadAllCall::MadeProgress(const engine::AllPage& page) const {
   if (!query_.backwards) return page.position > query_.after_position;
   return page.position > 0 && (query_.after_position == 0 || page.position < query_.after_position);
@@ -68,6 +75,7 @@ void ReadAllCall::OnPage(engine::AllPage page) {
   }
   if (query_.limit > 0) query_.limit -= count;
   query_.after_position = page.position;
+  query_.window_positions = page.window_positions;
   query_.epoch = page.head.epoch;  // a rewind in the middle of a read is noticed
 
   std::vector<v1::EventBatch> batches =
@@ -81,10 +89,7 @@ void ReadAllCall::OnPage(engine::AllPage page) {
   std::vector<Message> messages;
   for (v1::EventBatch& batch : batches) {
     const std::int64_t position = batch.position();
-    v1::ReadAllResponse response;
-    *response.mutable_events() = std::move(batch);
-    response.set_head_position(head_position_);
-    messages.push_back({SerializeMessage(response), position, page.head.epoch});
+    messages.push_back({Serialize(std::move(batch), head_position_), position, page.head.epoch});
   }
   Deliver(std::move(messages), last);
 }

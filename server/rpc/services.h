@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/core/limits.h"
+#include "server/rpc/admin_service.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/consumer_group_service.h"
 #include "server/rpc/dead_letter_service.h"
@@ -44,6 +45,7 @@ class Services {
   DeadLetterService dead_letters_;
   ConsumerGroupService groups_;
   SnapshotService snapshots_;
+  AdminService admin_;
   const std::vector<Entry> entries_;
 };
 

@@ -73,31 +73,6 @@ constexpr std::int64_t kSmallPageEvents = 64;
 constexpr std::int64_t kTimeMin = -62'135'596'800'000'000;
 constexpr std::int64_t kTimeMax = 253'402'300'800'000'000;
 
-// Every condition of a window beyond its bounds, $1 and $2. A tag's rows are named by the table of
-// tags within those bounds, which is a short range of its index; the planner does not see by itself
-// that the bounds hold there too.
-std::string ConditionsSql(const AllWindow& window, pg::Params* params) {
-  std::string sql = FilterSql(window.filter, params);
-  if (window.filter != nullptr) {
-    for (const std::string& tag : window.filter->proto().tags()) {
-      params->Text(tag);
-      absl::StrAppend(&sql,
-                      " AND global_position IN (SELECT global_position FROM event_tags"
-                      " WHERE tag = $",
-                      params->size(), " AND global_position >= $1 AND global_position <= $2)");
-    }
-  }
-  if (window.from_timestamp_micros.has_value()) {
-    params->Timestamp(*window.from_timestamp_micros);
-    absl::StrAppend(&sql, " AND timestamp >= $", params->size());
-  }
-  if (window.to_timestamp_micros.has_value()) {
-    params->Timestamp(*window.to_timestamp_micros);
-    absl::StrAppend(&sql, " AND timestamp < $", params->size());
-  }
-  return sql;
-}
-
 // A filtered page is planned for its very values: with a generic plan a rare type takes far longer.
 absl::StatusOr<pg::Result> QueryAll(pg::Connection& connection, const AllWindow& window,
                                     Deadline deadline) {
@@ -123,29 +98,57 @@ absl::StatusOr<pg::Result> QueryAll(pg::Connection& connection, const AllWindow&
 
 }  // namespace
 
+// A tag's rows are named by the table of tags within the window's bounds, which is a short range of
+// its index; the planner does not see by itself that the bounds hold there too.
+std::string ConditionsSql(const AllWindow& window, pg::Params* params) {
+  std::string sql = FilterSql(window.filter, params);
+  if (window.filter != nullptr) {
+    for (const std::string& tag : window.filter->proto().tags()) {
+      params->Text(tag);
+      absl::StrAppend(&sql,
+                      " AND global_position IN (SELECT global_position FROM event_tags"
+                      " WHERE tag = $",
+                      params->size(), " AND global_position >= $1 AND global_position <= $2)");
+    }
+  }
+  if (window.from_timestamp_micros.has_value()) {
+    params->Timestamp(*window.from_timestamp_micros);
+    absl::StrAppend(&sql, " AND timestamp >= $", params->size());
+  }
+  if (window.to_timestamp_micros.has_value()) {
+    params->Timestamp(*window.to_timestamp_micros);
+    absl::StrAppend(&sql, " AND timestamp < $", params->size());
+  }
+  return sql;
+}
+
+absl::StatusOr<EventRows> ParseEventRows(const pg::Result& result, const AllWindow& window) {
+  if (result.rows() == 0) return absl::FailedPreconditionError("log_head has no row");
+  EventRows rows;
+  rows.head = ParsePageHead(result);
+  if (result.IsNull(0, kHeadColumns)) return rows;
+  const int last = result.rows() - 1;
+  rows.last_row_position = result.Int64(last, kHeadColumns);
+  rows.cut = result.rows() >= window.limit;
+  std::int64_t bytes = 0;
+  rows.events.reserve(static_cast<std::size_t>(result.rows()));
+  for (int row = 0; row <= last; ++row) {
+    bytes = result.Int64(row, kHeadColumns + kEventColumns);
+    if (window.filter != nullptr &&
+        !window.filter->MatchesRegex(result.Text(row, kHeadColumns + 4))) {
+      continue;
+    }
+    ParseEvent(result, row, kHeadColumns, &rows.events.emplace_back());
+  }
+  rows.cut = rows.cut || bytes >= window.bytes_max;
+  return rows;
+}
+
 absl::StatusOr<EventRows> ReadAllWindow(pg::Connection& connection, const AllWindow& window,
                                         Deadline deadline) {
   auto result = QueryAll(connection, window, deadline);
   if (!result.ok()) return result.status();
-  if (result->rows() == 0) return absl::FailedPreconditionError("log_head has no row");
-  EventRows rows;
-  rows.head = ParsePageHead(*result);
-  if (result->IsNull(0, kHeadColumns)) return rows;
-  const int last = result->rows() - 1;
-  rows.last_row_position = result->Int64(last, kHeadColumns);
-  rows.cut = result->rows() >= window.limit;
-  std::int64_t bytes = 0;
-  rows.events.reserve(static_cast<std::size_t>(result->rows()));
-  for (int row = 0; row <= last; ++row) {
-    bytes = result->Int64(row, kHeadColumns + kEventColumns);
-    if (window.filter != nullptr &&
-        !window.filter->MatchesRegex(result->Text(row, kHeadColumns + 4))) {
-      continue;
-    }
-    ParseEvent(*result, row, kHeadColumns, &rows.events.emplace_back());
-  }
-  rows.cut = rows.cut || bytes >= window.bytes_max;
-  return rows;
+  return ParseEventRows(*result, window);
 }
 
 namespace {

@@ -87,6 +87,9 @@ struct EventRows {
 };
 [[nodiscard]] absl::StatusOr<EventRows> ReadAllWindow(pg::Connection& connection,
                                                       const AllWindow& window, Deadline deadline);
+// The rows of a statement with the columns of such a page.
+[[nodiscard]] absl::StatusOr<EventRows> ParseEventRows(const pg::Result& result,
+                                                       const AllWindow& window);
 
 struct StreamWindow {
   const v1::StreamId* stream = nullptr;

@@ -9,6 +9,7 @@
 #include "server/core/filter.h"
 #include "server/pg/codec.h"
 #include "server/tables/event_row.h"
+#include "server/tables/events_table.h"
 #include "server/tables/log_table.h"
 
 // Every page tells the head of its own snapshot: one statement has one snapshot.
@@ -38,6 +39,9 @@ inline Head ParsePageHead(const pg::Result& result) {
 // The conditions of a filter (null: none) but for its tags and its regular expression, over the
 // columns of events: " AND ..." or nothing. Each value travels as a parameter.
 [[nodiscard]] std::string FilterSql(const EventFilter* filter, pg::Params* params);
+
+// Every condition of a window beyond its bounds, which are $1 and $2: " AND ..." or nothing.
+[[nodiscard]] std::string ConditionsSql(const AllWindow& window, pg::Params* params);
 
 }  // namespace eventstore::tables
 

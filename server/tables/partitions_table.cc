@@ -5,6 +5,7 @@
 #include <string>
 
 #include "server/pg/errors.h"
+#include "server/tables/payload_indexes_table.h"
 
 namespace eventstore::tables {
 namespace {
@@ -62,13 +63,16 @@ absl::Status CreatePartition(pg::Connection& connection, std::int64_t first_posi
   const std::string name = absl::StrCat("events_p", first_position);
   const std::string low = absl::StrCat(first_position);
   const std::string high = absl::StrCat(end_position);
+  auto payload_indexes = PayloadIndexSqlFor(connection, name, deadline);
+  if (!payload_indexes.ok()) return payload_indexes.status();
   // One transaction: a table that could not be attached does not stay behind. The parent is locked
   // at the very end, and for no longer than the attaching takes.
   absl::Status status = connection.RunScript(
-      absl::StrCat(
-          "BEGIN;", CreateSql(name, low, high), "SET LOCAL lock_timeout = ", lock_timeout.count(),
-          ";", "ALTER TABLE events ATTACH PARTITION ", name, " FOR VALUES FROM (", low, ") TO (",
-          high, ");", "ALTER TABLE ", name, " DROP CONSTRAINT ", name, "_range;", "COMMIT;"),
+      absl::StrCat("BEGIN;", CreateSql(name, low, high), *payload_indexes,
+                   "SET LOCAL lock_timeout = ", lock_timeout.count(), ";",
+                   "ALTER TABLE events ATTACH PARTITION ", name, " FOR VALUES FROM (", low,
+                   ") TO (", high, ");", "ALTER TABLE ", name, " DROP CONSTRAINT ", name, "_range;",
+                   "COMMIT;"),
       deadline);
   if (status.ok()) return status;
   if (connection.usable()) {

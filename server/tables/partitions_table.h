@@ -24,10 +24,10 @@ struct Partition {
 [[nodiscard]] absl::StatusOr<std::vector<Partition>> ReadPartitions(pg::Connection& connection,
                                                                     Deadline deadline);
 
-// Makes the partition [first_position, end_position): a standalone table with its indexes and a
-// CHECK, which is then attached under `lock_timeout`. (CREATE TABLE ... PARTITION OF would wait
-// behind an open reader and stall every insert meanwhile.) Harmless if another daemon makes the
-// same one: whoever comes second gets ABORTED and reads the catalog again.
+// Makes the partition [first_position, end_position): a standalone table with its indexes (those
+// over payloads too) and a CHECK, which is then attached under `lock_timeout`. (CREATE TABLE ...
+// PARTITION OF would wait behind an open reader and stall every insert meanwhile.) Harmless if
+// another daemon makes the same one: whoever comes second gets ABORTED and reads the catalog again.
 [[nodiscard]] absl::Status CreatePartition(pg::Connection& connection, std::int64_t first_position,
                                            std::int64_t end_position,
                                            std::chrono::milliseconds lock_timeout,

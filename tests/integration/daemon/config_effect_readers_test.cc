@@ -63,6 +63,19 @@ void SeeReadTimeouts(const Settings& changed) {
   CHECK(steady_clock::now() - started < seconds(15));
 }
 
+void SeeQueryTimeout(const Settings& changed) {
+  auto daemon = StartWith(changed);
+  v1::QueryEventsRequest request;
+  request.set_payload_contains("{}");
+  CHECK(daemon->client().Stream("QueryEvents", request)->Finish().ok());
+  LockedHead nobody_reads(daemon->dsn(), LockedHead::kAgainstReaders);
+  const CallStatus status = daemon->client().Stream("QueryEvents", request)->Finish();
+  INFO(status.Text());
+  CHECK(status.reason() == v1::ERROR_REASON_TOO_LARGE);
+  CHECK(status.info().limit_name() == "query.statement_timeout_ms");
+  CHECK(status.info().limit() == 200);
+}
+
 void SeeHub(const Settings& changed) {
   auto daemon = StartWith(changed);
   Client slow(daemon->port());
@@ -192,6 +205,7 @@ std::vector<Row> ReaderRows() {
        SeePages},
       {"read statement timeout", {{"reader.statement_timeout_ms", "200"}}, SeeReadTimeouts},
       {"longest read wait", {{"reader.max_wait_ms", "300"}}, SeeReadTimeouts},
+      {"query statement timeout", {{"query.statement_timeout_ms", "200"}}, SeeQueryTimeout},
       {"hub",
        {{"hub.ring_bytes_max", "65536"},
         {"hub.subscriptions_max", "1"},

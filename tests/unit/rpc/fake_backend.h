@@ -148,6 +148,13 @@ class FakeSnapshots final : public engine::Snapshots {
   EVENTSTORE_FAKE_METHOD(ListSnapshots)
   EVENTSTORE_FAKE_METHOD(DeleteSnapshots)
 };
+
+class FakePayloadIndexes final : public engine::PayloadIndexes {
+ public:
+  EVENTSTORE_FAKE_METHOD(CreatePayloadIndex)
+  EVENTSTORE_FAKE_METHOD(DropPayloadIndex)
+  EVENTSTORE_FAKE_METHOD(ListPayloadIndexes)
+};
 #undef EVENTSTORE_FAKE_METHOD
 
 // Answers what changes streams and events as it is told, and keeps the last request of each.
@@ -198,6 +205,8 @@ class FakeBackend final : public Backend {
       [](const engine::StreamPageQuery&) { return Away(); };
   std::function<absl::StatusOr<engine::AllPage>(const engine::AllPageQuery&)> all_page =
       [](const engine::AllPageQuery&) { return Away(); };
+  std::function<absl::StatusOr<engine::AllPage>(const engine::AllPageQuery&)> query_page =
+      [](const engine::AllPageQuery&) { return Away(); };
   std::function<void(Deadline, engine::Done<tables::Head>)> head =
       [](Deadline, const engine::Done<tables::Head>& done) { done(Away()); };
   std::function<absl::StatusOr<std::shared_ptr<Feed>>(engine::SubscriptionQuery,
@@ -223,6 +232,10 @@ class FakeBackend final : public Backend {
                    engine::Done<engine::AllPage> done) override {
     done(all_page(query));
   }
+  void QueryPage(engine::AllPageQuery query, Deadline,
+                 engine::Done<engine::AllPage> done) override {
+    done(query_page(query));
+  }
   void GetStreamInfo(v1::StreamId, Deadline, engine::Done<v1::StreamInfo> done) override {
     done(Away());
   }
@@ -246,6 +259,7 @@ class FakeBackend final : public Backend {
   FakeDeadLetters& dead_letters() override { return dead_letters_; }
   FakeSnapshots& snapshots() override { return snapshots_; }
   FakeLifecycle& lifecycle() override { return lifecycle_; }
+  FakePayloadIndexes& payload_indexes() override { return payload_indexes_; }
 
  private:
   static absl::Status Away() { return StoreUnavailable("the database is away"); }
@@ -255,6 +269,7 @@ class FakeBackend final : public Backend {
   FakeDeadLetters dead_letters_;
   FakeSnapshots snapshots_;
   FakeLifecycle lifecycle_;
+  FakePayloadIndexes payload_indexes_;
 };
 
 // Serves a FakeBackend on a port of its own.
