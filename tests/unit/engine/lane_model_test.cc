@@ -157,7 +157,8 @@ std::vector<std::string> CallsOf(LaneWorld& world, const std::vector<LaneWorld::
   world.RunBatch(batch);
   std::vector<std::string> calls;
   for (const std::string& line : world.database().calls) {
-    if (line[0] != ' ' && line.find("write ") != 0 && line.find("append ") != 0) calls.push_back(line);
+    if (line[0] != ' ' && line.find("write ") != 0 && line.find("append ") != 0)
+      calls.push_back(line);
   }
   world.database().calls.clear();
   REQUIRE(world.Complaint().empty());
