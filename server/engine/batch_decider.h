@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "eventstore/v1/errors.pb.h"
 #include "eventstore/v1/event_store_service.pb.h"
 
 #include "server/core/ids.h"

@@ -7,7 +7,7 @@ namespace eventstore::engine {
 
 ConditionWindow::ConditionWindow(const WriterOptions& options, const tables::Head& head,
                                  const Batch& batch)
-    : options_(options), head_(head), ranges_(batch.size()), lowest_(head.position) {
+    : head_(head), ranges_(batch.size()), lowest_(head.position) {
   std::int64_t comparisons = 0;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     if (!batch[i]->has_conditions()) continue;

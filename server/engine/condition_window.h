@@ -60,7 +60,6 @@ class ConditionWindow {
                       std::int64_t after_position);
   void SearchSeen(Range* range) const;
 
-  const WriterOptions& options_;
   const tables::Head& head_;
   std::vector<Range> ranges_;  // one a write
   std::int64_t lowest_ = 0;    // the first position that anyone asks for is after it

@@ -48,7 +48,7 @@ Subscription::Subscription(Hub* hub, WakeIndex::Subscriber number, std::string i
                                    query_.filter.get())),
       on_dropped_(std::move(on_dropped)),
       behind_since_(Clock::now()) {
-  if (query_.stream.has_value()) reread_.emplace();
+  if (query_.stream.has_value()) reread_ = Reread{};
 }
 
 void Subscription::RequestNext(Next next) {
