@@ -8,7 +8,7 @@
 #include "server/core/filter.h"
 #include "server/core/json_check.h"
 #include "server/core/problems.h"
-#include "server/core/validation.h"
+#include "server/core/time_window_check.h"
 
 namespace eventstore {
 namespace {
@@ -61,24 +61,6 @@ void CheckEquals(const v1::QueryEventsRequest& request, PayloadConditions* condi
       continue;
     }
     conditions->equals.push_back({std::move(keys), std::move(text)});
-  }
-}
-
-void CheckWindow(v1::QueryEventsRequest* request, Problems* problems) {
-  bool both = request->has_from_timestamp() && request->has_to_timestamp();
-  if (request->has_from_timestamp()) {
-    both &= problems->CheckTime({"from_timestamp"}, request->mutable_from_timestamp());
-  }
-  if (request->has_to_timestamp()) {
-    both &= problems->CheckTime({"to_timestamp"}, request->mutable_to_timestamp());
-  }
-  std::int64_t from = 0;
-  std::int64_t to = 0;
-  if (both && ToUnixMicros(request->from_timestamp(), &from) &&
-      ToUnixMicros(request->to_timestamp(), &to) && from >= to) {
-    problems->Invalid({"to_timestamp"},
-                      "is not after from_timestamp, so that no event can lie between; "
-                      "from_timestamp is inclusive, to_timestamp exclusive");
   }
 }
 
@@ -147,7 +129,7 @@ absl::StatusOr<PayloadConditions> ValidateQueryEvents(const Limits& limits,
   problems.CheckNumber({"after_position"}, request->after_position(), "the beginning");
   problems.CheckNumber({"epoch"}, request->epoch(), "any epoch");
   problems.CheckNumber({"limit"}, request->limit(), "no limit");
-  CheckWindow(request, &problems);
+  CheckTimeWindow(request, &problems);
   if (!problems.empty()) return std::move(problems).ToStatus();
   if (request->has_filter()) {
     auto filter = EventFilter::Make(request->filter(), "filter", limits);

@@ -9,6 +9,7 @@
 #include "server/core/errors.h"
 #include "server/core/filter.h"
 #include "server/core/problems.h"
+#include "server/core/time_window_check.h"
 
 namespace eventstore {
 namespace {
@@ -34,25 +35,6 @@ void CheckDirection(Request* request, Problems* problems) {
                                    "(2), or 0 for forwards"));
   } else if (request->direction() == v1::DIRECTION_UNSPECIFIED) {
     request->set_direction(v1::DIRECTION_FORWARDS);
-  }
-}
-
-template <typename Request>
-void CheckTimeWindow(Request* request, Problems* problems) {
-  bool both = request->has_from_timestamp() && request->has_to_timestamp();
-  if (request->has_from_timestamp()) {
-    both &= problems->CheckTime({"from_timestamp"}, request->mutable_from_timestamp());
-  }
-  if (request->has_to_timestamp()) {
-    both &= problems->CheckTime({"to_timestamp"}, request->mutable_to_timestamp());
-  }
-  std::int64_t from = 0;
-  std::int64_t to = 0;
-  if (both && ToUnixMicros(request->from_timestamp(), &from) &&
-      ToUnixMicros(request->to_timestamp(), &to) && from >= to) {
-    problems->Invalid({"to_timestamp"},
-                      "is not after from_timestamp, so that no event can lie between; "
-                      "from_timestamp is inclusive, to_timestamp exclusive");
   }
 }
 

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "eventstore/v1/snapshot_service.pb.h"
+
 #include "server/core/ids.h"
 #include "server/core/mutex.h"
 #include "server/tables/condition_query.h"
@@ -90,7 +92,7 @@ class LaneDatabase {
     const std::vector<tables::NewEventRow>* rows = nullptr;
     std::vector<tables::StreamChange> streams;
     std::vector<tables::CheckpointWrite> checkpoints;
-    std::vector<tables::SnapshotWrite> snapshots;
+    std::vector<const v1::SaveSnapshotRequest*> snapshots;
     std::int64_t saved_at_micros = 0;  // of the snapshots
   };
   struct Written {

@@ -9,6 +9,7 @@
 
 #include "server/pg/errors.h"
 #include "server/tables/lone_append.h"
+#include "server/tables/snapshots_table.h"
 #include "server/telemetry/logging.h"
 
 namespace eventstore::engine {
@@ -257,8 +258,8 @@ LaneDatabase::Written LaneSession::Write(const BatchWrite& write) {
     absl::Status added = tables::AddWriteCheckpoint(&pipeline, checkpoint);
     if (!added.ok()) return {.status = std::move(added)};
   }
-  for (const tables::SnapshotWrite& snapshot : write.snapshots) {
-    tables::AddWriteSnapshot(&pipeline, snapshot, write.saved_at_micros);
+  for (const v1::SaveSnapshotRequest* const snapshot : write.snapshots) {
+    tables::AddWriteSnapshot(&pipeline, *snapshot, write.saved_at_micros);
   }
   pipeline.Add(tables::kCommit, {});
   auto outcome = pipeline.Run(RoundTripDeadline());

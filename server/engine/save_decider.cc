@@ -115,7 +115,7 @@ bool SaveDecider::Save(const ValidatedTransaction::Snapshot& snapshot, std::int6
   if (std::distance(newer, versions.end()) >= keep) return false;
   versions.insert(snapshot.request.version());
   while (std::ssize(versions) > keep) versions.erase(versions.begin());
-  snapshot_writes_.push_back({&snapshot.request, snapshot.tenant});
+  snapshot_writes_.push_back(&snapshot.request);
   return true;
 }
 

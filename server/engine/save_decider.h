@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "eventstore/v1/snapshot_service.pb.h"
+
 #include "server/core/transaction.h"
 #include "server/tables/log_table.h"
 #include "server/tables/transaction_saves.h"
@@ -37,7 +39,7 @@ class SaveDecider {
   bool Save(const ValidatedTransaction::Snapshot& snapshot, std::int64_t stream_key);
 
   [[nodiscard]] std::vector<tables::CheckpointWrite> CheckpointWrites() const;
-  [[nodiscard]] const std::vector<tables::SnapshotWrite>& snapshot_writes() const {
+  [[nodiscard]] const std::vector<const v1::SaveSnapshotRequest*>& snapshot_writes() const {
     return snapshot_writes_;
   }
   [[nodiscard]] bool empty() const { return !any_checkpoint_ && snapshot_writes_.empty(); }
@@ -57,7 +59,7 @@ class SaveDecider {
   std::int64_t now_micros_ = 0;
   std::map<std::string, Slot> checkpoints_;
   absl::flat_hash_map<std::int64_t, std::set<std::int64_t>> snapshots_;  // versions, by stream key
-  std::vector<tables::SnapshotWrite> snapshot_writes_;
+  std::vector<const v1::SaveSnapshotRequest*> snapshot_writes_;
   bool any_checkpoint_ = false;
 };
 

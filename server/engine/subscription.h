@@ -80,6 +80,9 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   friend class Hub;
   enum class State { kStarting, kCatchingUp, kLive, kEnded };
 
+  // About the most bytes of one message: a client's default limit for a message is 4 MiB.
+  static constexpr std::size_t kMessageBytesMax = 1 << 20;
+
   // What the hub's tick needs to know.
   struct Condition {
     bool live = false;
@@ -122,12 +125,15 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   bool CanJoinRing() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   SubscriptionMessage Tell(SubscriptionMessage::Kind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EnqueueEvents(std::vector<v1::Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether it is the stream that it follows; it must follow one.
+  [[nodiscard]] bool IsOf(const v1::StreamId& stream) const;
   bool Matches(const v1::Event& event) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Forgets what was read and not given yet; it will be read again.
   void DropReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether a page was read before something in it was erased or hidden.
   bool IsStale(const AllPage& page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // subscription_history.cc
   // Each returns what to do once the mutex is released.
   std::function<void()> StartWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::function<void()> PageWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -13,17 +13,9 @@ namespace eventstore::rpc {
 absl::Status QueryEventsCall::Prepare(const grpc::ByteBuffer& buffer) {
   v1::QueryEventsRequest request;
   if (absl::Status status = ParseMessage(buffer, &request); !status.ok()) return status;
-  const Limits& limits = environment().limits;
-  auto conditions = ValidateQueryEvents(limits, &request);
+  auto conditions = ValidateQueryEvents(environment().limits, &request);
   if (!conditions.ok()) return conditions.status();
-  if (request.has_filter()) {
-    auto filter = EventFilter::Make(request.filter(), "filter", limits);
-    if (!filter.ok()) return filter.status();
-    if (!(*filter)->matches_everything()) query_.filter = *std::move(filter);
-  }
-  auto found = environment().find_backend(request.filter().tenant_id());
-  if (!found.ok()) return found.status();
-  backend_ = *std::move(found);
+  if (absl::Status status = Choose(request.filter()); !status.ok()) return status;
   query_.payload = std::make_shared<const PayloadConditions>(*std::move(conditions));
   query_.after_position = request.after_position();
   query_.epoch = request.epoch();
@@ -33,14 +25,7 @@ absl::Status QueryEventsCall::Prepare(const grpc::ByteBuffer& buffer) {
 }
 
 void QueryEventsCall::Fetch(Backend* backend) {
-  backend->QueryPage(query_, caller().deadline(),
-                     [self = Self<QueryEventsCall>()](absl::StatusOr<engine::AllPage> page) {
-                       if (page.ok()) {
-                         self->OnPage(*std::move(page));
-                       } else {
-                         self->End(page.status());
-                       }
-                     });
+  backend->QueryPage(query_, caller().deadline(), PageDone());
 }
 
 grpc::ByteBuffer QueryEventsCall::Serialize(v1::EventBatch batch,

@@ -19,16 +19,10 @@ ReadAllCall::ReadAllCall(CallEnvironment* environment, grpc::CallbackServerConte
 absl::Status ReadAllCall::Prepare(const grpc::ByteBuffer& buffer) {
   v1::ReadAllRequest request;
   if (absl::Status status = ParseMessage(buffer, &request); !status.ok()) return status;
-  const Limits& limits = environment().limits;
-  if (absl::Status status = ValidateReadAll(limits, &request); !status.ok()) return status;
-  if (request.has_filter()) {
-    auto filter = EventFilter::Make(request.filter(), "filter", limits);
-    if (!filter.ok()) return filter.status();
-    if (!(*filter)->matches_everything()) query_.filter = *std::move(filter);
+  if (absl::Status status = ValidateReadAll(environment().limits, &request); !status.ok()) {
+    return status;
   }
-  auto found = environment().find_backend(request.filter().tenant_id());
-  if (!found.ok()) return found.status();
-  backend_ = *std::move(found);
+  if (absl::Status status = Choose(request.filter()); !status.ok()) return status;
   query_.backwards = request.direction() == v1::DIRECTION_BACKWARDS;
   query_.after_position = request.after_position();
   query_.epoch = request.epoch();
@@ -37,15 +31,28 @@ absl::Status ReadAllCall::Prepare(const grpc::ByteBuffer& buffer) {
   return absl::OkStatus();
 }
 
+absl::Status ReadAllCall::Choose(const v1::Filter& filter) {
+  auto made = EventFilter::Make(filter, "filter", environment().limits);
+  if (!made.ok()) return made.status();
+  if (!(*made)->matches_everything()) query_.filter = *std::move(made);
+  auto found = environment().find_backend(filter.tenant_id());
+  if (!found.ok()) return found.status();
+  backend_ = *std::move(found);
+  return absl::OkStatus();
+}
+
 void ReadAllCall::Fetch(Backend* backend) {
-  backend->ReadAllPage(query_, caller().deadline(),
-                       [self = Self<ReadAllCall>()](absl::StatusOr<engine::AllPage> page) {
-                         if (page.ok()) {
-                           self->OnPage(*std::move(page));
-                         } else {
-                           self->End(page.status());
-                         }
-                       });
+  backend->ReadAllPage(query_, caller().deadline(), PageDone());
+}
+
+engine::Done<engine::AllPage> ReadAllCall::PageDone() {
+  return [self = Self<ReadAllCall>()](absl::StatusOr<engine::AllPage> page) {
+    if (page.ok()) {
+      self->OnPage(*std::move(page));
+    } else {
+      self->End(page.status());
+    }
+  };
 }
 
 grpc::ByteBuffer ReadAllCall::Serialize(v1::EventBatch batch, std::int64_t head_position) const {

@@ -2,6 +2,8 @@
 #ifndef EVENTSTORE_SERVER_RPC_READ_ALL_H_
 #define EVENTSTORE_SERVER_RPC_READ_ALL_H_
 
+#include "server/engine/reader.h"
+#include "server/rpc/backend.h"
 #include "server/rpc/stream_call.h"
 
 namespace eventstore::rpc {
@@ -20,11 +22,15 @@ class ReadAllCall : public StreamCall {
   // A message of the answer. ReadAllResponse and QueryEventsResponse have the same fields.
   [[nodiscard]] virtual grpc::ByteBuffer Serialize(v1::EventBatch batch,
                                                    std::int64_t head_position) const;
-  void OnPage(engine::AllPage page);
+  // Sets what a request with a filter reads from: the filter, and the backend of its tenant.
+  [[nodiscard]] absl::Status Choose(const v1::Filter& filter);
+  // Takes the answer to Fetch.
+  [[nodiscard]] engine::Done<engine::AllPage> PageDone();
 
   engine::AllPageQuery query_;  // of the next page
 
  private:
+  void OnPage(engine::AllPage page);
   // Whether a page may be followed by another: reading must get on, or it would never end.
   [[nodiscard]] bool MadeProgress(const engine::AllPage& page) const;
 

@@ -21,35 +21,50 @@ constexpr char kListToken = 's';
 #define EVENTSTORE_SNAPSHOTS_OF_STREAM \
   "tenant_id = $1 AND aggregate_type = $2 AND aggregate_id = $3"
 
+#define EVENTSTORE_SAVED_COLUMNS                                                           \
+  "tenant_id, aggregate_type, aggregate_id, version, schema_version, state, state_binary," \
+  " content_type, size_bytes, created_at"
+#define EVENTSTORE_REPLACE_SAVED                                                 \
+  " ON CONFLICT ON CONSTRAINT uq_snapshots_version DO UPDATE SET"                \
+  " schema_version = excluded.schema_version, state = excluded.state,"           \
+  " state_binary = excluded.state_binary, content_type = excluded.content_type," \
+  " size_bytes = excluded.size_bytes, created_at = excluded.created_at"
+
 // Saves unless so many newer ones are there, and tells of the stream. Two savers of one version
 // meet at its unique key, and the later one wins.
 constexpr pg::Statement kSave{
     "snapshots_save",
     "WITH s AS MATERIALIZED (SELECT version, first_version, deleted_at IS NOT NULL AS deleted,"
     " tombstoned FROM streams WHERE " EVENTSTORE_SNAPSHOTS_OF_STREAM
-    "), saved AS (INSERT INTO snapshots AS n (tenant_id, aggregate_type, aggregate_id, version,"
-    " schema_version, state, state_binary, content_type, size_bytes, created_at)"
-    " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp() FROM s"
+    "), saved AS (INSERT INTO snapshots AS n (" EVENTSTORE_SAVED_COLUMNS
+    ") SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp() FROM s"
     " WHERE NOT s.tombstoned AND NOT s.deleted AND s.version >= $4 AND s.first_version - 1 <= $4"
     " AND (SELECT count(*) FROM snapshots WHERE " EVENTSTORE_SNAPSHOTS_OF_STREAM
-    " AND version > $4) < $10"
-    " ON CONFLICT ON CONSTRAINT uq_snapshots_version DO UPDATE SET"
-    " schema_version = excluded.schema_version, state = excluded.state,"
-    " state_binary = excluded.state_binary, content_type = excluded.content_type,"
-    " size_bytes = excluded.size_bytes, created_at = excluded.created_at RETURNING 1)"
+    " AND version > $4) < $10" EVENTSTORE_REPLACE_SAVED
+    " RETURNING 1)"
     " SELECT s.version, s.first_version, s.deleted, s.tombstoned, EXISTS (SELECT FROM saved) FROM "
     "s"};
 
+// For who has decided already, and holds the head's lock.
+constexpr pg::Statement kWrite{
+    "snapshots_write",
+    "INSERT INTO snapshots (" EVENTSTORE_SAVED_COLUMNS
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)" EVENTSTORE_REPLACE_SAVED};
+
 // After the save and in a transaction of its own: of several savers the last one to get here sees
 // what all of them saved, so that no lock is needed to leave the newest ones, and only those.
+// A deletion of the stream that overtook the save is seen as well, and nothing is left.
 constexpr pg::Statement kPrune{
     "snapshots_prune",
     "WITH oldest AS MATERIALIZED (SELECT version FROM snapshots"
     " WHERE " EVENTSTORE_SNAPSHOTS_OF_STREAM
     " ORDER BY version DESC OFFSET $4::bigint - 1 LIMIT 1),"
+    " gone AS MATERIALIZED (SELECT tombstoned FROM streams WHERE " EVENTSTORE_SNAPSHOTS_OF_STREAM
+    " AND (tombstoned OR deleted_at IS NOT NULL)),"
     " pruned AS (DELETE FROM snapshots WHERE " EVENTSTORE_SNAPSHOTS_OF_STREAM
-    " AND version < (SELECT version FROM oldest))"
-    " SELECT max(version), (SELECT version FROM oldest) FROM snapshots"
+    " AND (version < (SELECT version FROM oldest) OR EXISTS (SELECT FROM gone)))"
+    " SELECT max(version), (SELECT version FROM oldest), (SELECT tombstoned FROM gone)"
+    " FROM snapshots"
     " WHERE " EVENTSTORE_SNAPSHOTS_OF_STREAM};
 
 // The names are compared with both tables: a join of them would not use an index, for the columns
@@ -81,6 +96,7 @@ pg::Params StreamParams(const v1::StreamId& stream) {
   return params;
 }
 
+// $1 to $9 of what saves.
 pg::Params SaveParams(const v1::SaveSnapshotRequest& request) {
   pg::Params params = StreamParams(request.stream());
   params.Int64(request.version()).Int32(request.schema_version());
@@ -94,7 +110,7 @@ pg::Params SaveParams(const v1::SaveSnapshotRequest& request) {
   } else {
     params.Text(request.content_type());
   }
-  params.Int64(static_cast<std::int64_t>(request.state().size())).Int64(request.keep_versions());
+  params.Int64(static_cast<std::int64_t>(request.state().size()));
   return params;
 }
 
@@ -202,12 +218,17 @@ std::string BuildListSql(const v1::ListSnapshotsRequest& request, const ListKey*
 absl::StatusOr<v1::SaveSnapshotResponse> SaveSnapshot(pg::Connection& connection,
                                                       const v1::SaveSnapshotRequest& request,
                                                       Deadline deadline) {
-  auto saved = connection.Query(kSave, SaveParams(request), deadline);
+  auto saved =
+      connection.Query(kSave, SaveParams(request).Int64(request.keep_versions()), deadline);
   if (!saved.ok()) return saved.status();
   if (absl::Status fits = CheckStream(request, *saved); !fits.ok()) return fits;
   auto pruned = connection.Query(
       kPrune, StreamParams(request.stream()).Int64(request.keep_versions()), deadline);
   if (!pruned.ok()) return pruned.status();
+  if (!pruned->IsNull(0, 2)) {
+    return pruned->Bool(0, 2) ? StreamDeleted(request.stream())
+                              : NotFound("stream", NameOf(request.stream()));
+  }
   v1::SaveSnapshotResponse response;
   // Saved, but newer ones may have come between the two statements.
   const bool kept = pruned->IsNull(0, 1) || request.version() >= pruned->Int64(0, 1);
@@ -215,6 +236,16 @@ absl::StatusOr<v1::SaveSnapshotResponse> SaveSnapshot(pg::Connection& connection
   // Whoever deleted them all since then leaves none.
   response.set_newest_version(pruned->IsNull(0, 0) ? 0 : pruned->Int64(0, 0));
   return response;
+}
+
+void AddWriteSnapshot(pg::Pipeline* pipeline, const v1::SaveSnapshotRequest& request,
+                      std::int64_t created_at_micros) {
+  pg::Params written = SaveParams(request);
+  written.Timestamp(created_at_micros);
+  pipeline->Add(kWrite, std::move(written));
+  pg::Params pruned = StreamParams(request.stream());
+  pruned.Int64(request.keep_versions());
+  pipeline->Add(kPrune, std::move(pruned));
 }
 
 absl::StatusOr<v1::GetSnapshotResponse> GetSnapshot(pg::Connection& connection,

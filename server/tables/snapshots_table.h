@@ -25,6 +25,10 @@ inline constexpr std::int64_t kSnapshotDeleteRowsMax = 1'000;
 // Errors: NOT_FOUND, INVALID_REQUEST, STREAM_DELETED.
 [[nodiscard]] absl::StatusOr<v1::SaveSnapshotResponse> SaveSnapshot(
     pg::Connection& connection, const v1::SaveSnapshotRequest& request, Deadline deadline);
+// Saves as part of the write lane's transaction, which has decided that it may be, and leaves the
+// newest `keep_versions` of the stream.
+void AddWriteSnapshot(pg::Pipeline* pipeline, const v1::SaveSnapshotRequest& request,
+                      std::int64_t created_at_micros);
 // Errors: NOT_FOUND.
 [[nodiscard]] absl::StatusOr<v1::GetSnapshotResponse> GetSnapshot(
     pg::Connection& connection, const v1::GetSnapshotRequest& request, Deadline deadline);

@@ -42,22 +42,6 @@ constexpr pg::Statement kWriteCheckpoint{
     " SELECT CASE WHEN count(*) = 1 THEN 0 ELSE"
     " ('checkpoint guard: ' || count(*) || ' rows are as they were locked')::int END FROM saved"};
 
-constexpr pg::Statement kWriteSnapshot{
-    "transaction_write_snapshot",
-    "INSERT INTO snapshots (tenant_id, aggregate_type, aggregate_id, version, schema_version,"
-    " state, state_binary, content_type, size_bytes, created_at)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-    " ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO UPDATE SET"
-    " schema_version = excluded.schema_version, state = excluded.state,"
-    " state_binary = excluded.state_binary, content_type = excluded.content_type,"
-    " size_bytes = excluded.size_bytes, created_at = excluded.created_at"};
-
-constexpr pg::Statement kTrimSnapshots{
-    "transaction_trim_snapshots",
-    "DELETE FROM snapshots WHERE tenant_id = $1 AND aggregate_type = $2 AND aggregate_id = $3"
-    " AND version < (SELECT min(version) FROM (SELECT version FROM snapshots WHERE tenant_id = $1"
-    " AND aggregate_type = $2 AND aggregate_id = $3 ORDER BY version DESC LIMIT $4) kept)"};
-
 }  // namespace
 
 void AddLockCheckpoints(pg::Pipeline* pipeline, const std::vector<std::string>& projections) {
@@ -123,30 +107,6 @@ absl::Status AddWriteCheckpoint(pg::Pipeline* pipeline, const CheckpointWrite& c
       .Bool(checkpoint.existed);
   pipeline->Add(kWriteCheckpoint, std::move(params));
   return absl::OkStatus();
-}
-
-void AddWriteSnapshot(pg::Pipeline* pipeline, const SnapshotWrite& snapshot,
-                      std::int64_t created_at_micros) {
-  const v1::SaveSnapshotRequest& request = *snapshot.snapshot;
-  const bool json = IsJsonContentType(request.content_type());
-  const auto name = [&] {
-    pg::Params params;
-    params.Uuid(snapshot.tenant)
-        .Text(request.stream().aggregate_type())
-        .Text(request.stream().aggregate_id());
-    return params;
-  };
-  pg::Params params = name();
-  params.Int64(request.version()).Int32(request.schema_version());
-  json ? params.Jsonb(request.state()) : params.Null(pg::kJsonb);
-  json ? params.Null(pg::kBytea) : params.Bytea(request.state());
-  request.content_type() == kJsonContentType ? params.Null(pg::kText)
-                                             : params.Text(request.content_type());
-  params.Int64(static_cast<std::int64_t>(request.state().size())).Timestamp(created_at_micros);
-  pipeline->Add(kWriteSnapshot, std::move(params));
-  pg::Params trim = name();
-  trim.Int64(request.keep_versions());
-  pipeline->Add(kTrimSnapshots, std::move(trim));
 }
 
 }  // namespace eventstore::tables

@@ -7,9 +7,7 @@
 #include <vector>
 
 #include "eventstore/v1/projection_service.pb.h"
-#include "eventstore/v1/snapshot_service.pb.h"
 
-#include "server/core/ids.h"
 #include "server/pg/connection.h"
 #include "server/tables/streams_table.h"
 
@@ -41,14 +39,6 @@ struct CheckpointWrite {
 };
 [[nodiscard]] absl::Status AddWriteCheckpoint(pg::Pipeline* pipeline,
                                               const CheckpointWrite& checkpoint);
-
-// A snapshot to save, after which the newest `keep_versions` of its stream stay.
-struct SnapshotWrite {
-  const v1::SaveSnapshotRequest* snapshot = nullptr;
-  Uuid tenant = kNilUuid;
-};
-void AddWriteSnapshot(pg::Pipeline* pipeline, const SnapshotWrite& snapshot,
-                      std::int64_t created_at_micros);
 
 }  // namespace eventstore::tables
 

@@ -1,11 +1,12 @@
-// Snapshots, and reads that start from one, on a real PostgreSQL.
+// Snapshots on a real PostgreSQL: what is saved, kept, listed and deleted.
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <future>
 #include <random>
 #include <thread>
 
 #include "server/tables/snapshots_table.h"
-#include "tests/support/store.h"
+#include "tests/integration/engine/snapshotting.h"
 
 namespace eventstore::engine {
 namespace {
@@ -14,111 +15,6 @@ using namespace eventstore::testing;
 using Clock = std::chrono::steady_clock;
 
 constexpr char kTenant[] = "0190b2c4-0000-7000-8000-0000000000aa";
-
-struct Snapshotting {
-  explicit Snapshotting(const std::function<void(StoreOptions*)>& change = nullptr)
-      : conninfo(CreateStoreDatabase()), sql(Connect(conninfo, "public")) {
-    StoreOptions options = SmallOptions(conninfo);
-    if (change) change(&options);
-    store = std::make_unique<TestStore>(options);
-  }
-
-  Store& engine() { return **store; }
-  void Fill(const v1::StreamId& stream, int events) {
-    const Answer answer = Append(engine(), Request(stream, Any(), NewIds(events)));
-    INFO(answer.status());
-    REQUIRE(answer.ok());
-  }
-  v1::SaveSnapshotRequest Of(const v1::StreamId& stream, std::int64_t version, int keep = 1,
-                             int schema = 1) {
-    v1::SaveSnapshotRequest request;
-    *request.mutable_stream() = stream;
-    request.set_version(version);
-    request.set_schema_version(schema);
-    request.set_keep_versions(keep);
-    request.set_content_type("application/json");
-    request.set_state("{\"version\": " + std::to_string(version) + "}");
-    return request;
-  }
-  absl::StatusOr<v1::SaveSnapshotResponse> Save(const v1::SaveSnapshotRequest& request) {
-    return AwaitDone<v1::SaveSnapshotResponse>([&](auto done) {
-      engine().snapshots().SaveSnapshot(request, Clock::now() + kPatience, std::move(done));
-    });
-  }
-  v1::SaveSnapshotResponse MustSave(const v1::SaveSnapshotRequest& request) {
-    auto response = Save(request);
-    INFO(response.status());
-    REQUIRE(response.ok());
-    return *response;
-  }
-  absl::StatusOr<v1::GetSnapshotResponse> Get(const v1::StreamId& stream,
-                                              std::int64_t max_version = 0, int schema = 0) {
-    v1::GetSnapshotRequest request;
-    *request.mutable_stream() = stream;
-    request.set_max_version(max_version);
-    request.set_schema_version(schema);
-    return AwaitDone<v1::GetSnapshotResponse>([&](auto done) {
-      engine().snapshots().GetSnapshot(request, Clock::now() + kPatience, std::move(done));
-    });
-  }
-  // The version of the snapshot that fits; 0 for none.
-  std::int64_t VersionOf(const v1::StreamId& stream, std::int64_t max_version = 0, int schema = 0) {
-    auto response = Get(stream, max_version, schema);
-    if (response.ok()) return response->snapshot().version();
-    CHECK(ReasonOf(response.status()) == v1::ERROR_REASON_NOT_FOUND);
-    return 0;
-  }
-  std::int64_t Delete(const v1::DeleteSnapshotsRequest& request) {
-    auto response = AwaitDone<v1::DeleteSnapshotsResponse>([&](auto done) {
-      engine().snapshots().DeleteSnapshots(request, Clock::now() + kPatience, std::move(done));
-    });
-    INFO(response.status());
-    REQUIRE(response.ok());
-    return response->deleted();
-  }
-  // "TYPE/ID@VERSION" of every snapshot, with pages of `page_size`.
-  std::vector<std::string> List(v1::ListSnapshotsRequest request, int page_size) {
-    std::vector<std::string> names;
-    request.set_page_size(page_size);
-    do {
-      auto page = AwaitDone<v1::ListSnapshotsResponse>([&](auto done) {
-        engine().snapshots().ListSnapshots(request, Clock::now() + kPatience, std::move(done));
-      });
-      INFO(page.status());
-      REQUIRE(page.ok());
-      CHECK(page->snapshots_size() <= page_size);
-      for (const v1::Snapshot& one : page->snapshots()) {
-        CHECK(one.state().empty());
-        names.push_back(one.stream().tenant_id().substr(0, 4) + one.stream().aggregate_type() +
-                        "/" + one.stream().aggregate_id() + "@" + std::to_string(one.version()));
-      }
-      request.set_page_token(page->next_page_token());
-    } while (!request.page_token().empty());
-    return names;
-  }
-  std::int64_t Rows() { return SelectInt(*sql, "SELECT count(*) FROM snapshots"); }
-  absl::StatusOr<StreamPage> ReadFrom(const v1::StreamId& stream, int schema = 0,
-                                      std::int64_t to_version = 0) {
-    StreamPageQuery query;
-    query.stream = stream;
-    query.from_snapshot = true;
-    query.snapshot_schema_version = schema;
-    query.to_version = to_version;
-    return ReadPage(engine(), query);
-  }
-
-  std::string conninfo;
-  std::unique_ptr<pg::Connection> sql;
-  std::unique_ptr<TestStore> store;
-};
-
-std::vector<std::int64_t> VersionsOf(const std::vector<v1::Event>& events) {
-  std::vector<std::int64_t> versions;
-  for (const v1::Event& event : events) versions.push_back(event.version());
-  return versions;
-}
-
-using Versions = std::vector<std::int64_t>;
 
 TEST_CASE("A snapshot comes back as it was saved", "[snapshots]") {
   Snapshotting s;
@@ -276,6 +172,33 @@ TEST_CASE("A deleted stream takes and gives no snapshot", "[snapshots]") {
     CHECK_FALSE(page->snapshot.has_value());
     CHECK(page->events.empty());
   }
+}
+
+TEST_CASE("A save that a deletion of its stream overtakes leaves nothing",
+          "[snapshots][lifecycle]") {
+  Snapshotting s;
+  s.Fill(Stream("1"), 3);
+  // Holds the save up after it has seen the stream, and before it has saved.
+  const auto blocker = Connect(s.conninfo, "public");
+  Run(*blocker,
+      "BEGIN; INSERT INTO snapshots (aggregate_type, aggregate_id, version, state)"
+      " VALUES ('Order', '1', 3, '{}')");
+  auto save = std::async(std::launch::async, [&s] { return s.Save(s.Of(Stream("1"), 3)); });
+  REQUIRE(Eventually([&s] {
+    return SelectInt(*s.sql,
+                     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                     " AND datname = current_database()") == 1;
+  }));
+  v1::DeleteStreamRequest request;
+  *request.mutable_stream() = Stream("1");
+  request.mutable_expected_version()->mutable_any();
+  const auto deleted = AwaitDone<v1::DeleteStreamResponse>([&](auto done) {
+    s.engine().lifecycle().DeleteStream(request, Clock::now() + kPatience, std::move(done));
+  });
+  REQUIRE(deleted.ok());
+  Run(*blocker, "ROLLBACK");
+  CHECK(ReasonOf(save.get().status()) == v1::ERROR_REASON_NOT_FOUND);
+  CHECK(s.Rows() == 0);
 }
 
 TEST_CASE("Of a truncated stream only a state that can be brought up to date counts",
@@ -473,141 +396,6 @@ TEST_CASE("Saving a snapshot waits for no append, and no append for it", "[snaps
   CHECK(other->RunScript("ROLLBACK", Clock::now() + kPatience).ok());
   saver.join();
   CHECK(s.VersionOf(stream) == 3);
-}
-
-TEST_CASE("A read from a snapshot gives it and the events after it", "[snapshots][read]") {
-  Snapshotting s;
-  const auto stream = Stream("1");
-  s.Fill(stream, 6);
-  s.Fill(Stream("2"), 3);
-  s.MustSave(s.Of(stream, 2, 9, 1));
-  s.MustSave(s.Of(stream, 4, 9, 2));
-  auto page = s.ReadFrom(stream);
-  REQUIRE(page.ok());
-  REQUIRE(page->snapshot.has_value());
-  CHECK(page->snapshot->version() == 4);
-  CHECK(page->snapshot->state() == "{\"version\": 4}");
-  CHECK(page->snapshot->stream().aggregate_id() == "1");
-  CHECK(VersionsOf(page->events) == Versions{5, 6});
-  CHECK(page->info.version() == 6);
-  CHECK(page->next_version == 0);
-  SECTION("One of another schema is passed over") {
-    page = s.ReadFrom(stream, 1);
-    CHECK(page->snapshot->version() == 2);
-    CHECK(VersionsOf(page->events) == Versions{3, 4, 5, 6});
-  }
-  SECTION("Where none fits, the whole stream comes") {
-    page = s.ReadFrom(stream, 3);
-    CHECK_FALSE(page->snapshot.has_value());
-    CHECK(VersionsOf(page->events) == Versions{1, 2, 3, 4, 5, 6});
-    page = s.ReadFrom(Stream("2"));
-    CHECK_FALSE(page->snapshot.has_value());
-    CHECK(VersionsOf(page->events) == Versions{1, 2, 3});
-  }
-  SECTION("One of the newest version has nothing after it") {
-    s.MustSave(s.Of(stream, 6));
-    page = s.ReadFrom(stream);
-    REQUIRE(page->snapshot.has_value());
-    CHECK(page->snapshot->version() == 6);
-    CHECK(page->events.empty());
-    CHECK(page->info.version() == 6);
-    CHECK(page->next_version == 0);
-  }
-  SECTION("A read up to a version takes none beyond it") {
-    page = s.ReadFrom(stream, 0, 3);
-    CHECK(page->snapshot->version() == 2);
-    CHECK(VersionsOf(page->events) == Versions{3});
-    page = s.ReadFrom(stream, 0, 4);
-    CHECK(page->snapshot->version() == 4);
-    CHECK(page->events.empty());
-    page = s.ReadFrom(stream, 0, 1);
-    CHECK_FALSE(page->snapshot.has_value());
-    CHECK(VersionsOf(page->events) == Versions{1});
-  }
-  SECTION("A stream that is missing has neither") {
-    page = s.ReadFrom(Stream("none"));
-    REQUIRE(page.ok());
-    CHECK_FALSE(page->info.exists());
-    CHECK_FALSE(page->snapshot.has_value());
-    CHECK(page->events.empty());
-  }
-}
-
-TEST_CASE("The tail of a snapshot goes on over pages", "[snapshots][read]") {
-  Snapshotting s([](StoreOptions* options) { options->reader.page_events_max = 3; });
-  const auto stream = Stream("1");
-  s.Fill(stream, 12);
-  s.MustSave(s.Of(stream, 4));
-  StreamPageQuery query;
-  query.stream = stream;
-  query.from_snapshot = true;
-  auto page = ReadPage(s.engine(), query);
-  REQUIRE(page.ok());
-  CHECK(page->snapshot.has_value());
-  Versions versions = VersionsOf(page->events);
-  CHECK(versions.size() == 3);
-  query.from_snapshot = false;
-  query.end_position = page->head.position;
-  while (page->next_version != 0) {
-    query.from_version = page->next_version;
-    page = ReadPage(s.engine(), query);
-    REQUIRE(page.ok());
-    CHECK_FALSE(page->snapshot.has_value());
-    for (const std::int64_t version : VersionsOf(page->events)) versions.push_back(version);
-  }
-  CHECK(versions == Versions{5, 6, 7, 8, 9, 10, 11, 12});
-}
-
-TEST_CASE("A snapshot stands for events that were archived", "[snapshots][read]") {
-  Snapshotting s;
-  const auto stream = Stream("1");
-  s.Fill(stream, 8);
-  s.MustSave(s.Of(stream, 5));
-  Run(*s.sql,
-      "DELETE FROM events WHERE global_position <= 5;"
-      "UPDATE log_head SET first_position = 6");
-  const auto page = s.ReadFrom(stream);
-  INFO(page.status());
-  REQUIRE(page.ok());
-  CHECK(page->snapshot->version() == 5);
-  CHECK(VersionsOf(page->events) == Versions{6, 7, 8});
-  // Without one, or with one that is too old, the gap is told.
-  CHECK(ReasonOf(s.ReadFrom(stream, 2).status()) == v1::ERROR_REASON_ARCHIVED);
-  Run(*s.sql, "UPDATE snapshots SET version = 4");
-  CHECK(ReasonOf(s.ReadFrom(stream).status()) == v1::ERROR_REASON_ARCHIVED);
-}
-
-TEST_CASE("Snapshot and tail fit while both are written", "[snapshots][read]") {
-  const std::uint64_t seed = TestSeed();
-  INFO("EVENTSTORE_TEST_SEED=" << seed);
-  Snapshotting s;
-  const auto stream = Stream("1");
-  s.Fill(stream, 5);
-  std::atomic<bool> stop{false};
-  std::atomic<int> failures{0};
-  std::thread writer([&, random = std::mt19937_64(seed)]() mutable {
-    std::int64_t version = 5;
-    while (!stop) {
-      const int count = 1 + static_cast<int>(random() % 3);
-      if (!Append(s.engine(), Request(stream, Exact(version), NewIds(count))).ok()) ++failures;
-      version += count;
-      // Of the newest event, so that a read that saw it without its event would show a gap.
-      if (!s.Save(s.Of(stream, version)).ok()) ++failures;
-    }
-  });
-  std::int64_t before = 0;
-  for (int i = 0; i < 300; ++i) {
-    const auto page = s.ReadFrom(stream);
-    REQUIRE(page.ok());
-    std::int64_t next = page->snapshot.has_value() ? page->snapshot->version() + 1 : 1;
-    for (const v1::Event& event : page->events) CHECK(event.version() == next++);
-    CHECK(next - 1 == page->info.version());
-    CHECK(page->info.version() >= before);
-    before = page->info.version();
-  }
-  stop = true;
-  writer.join();
-  CHECK(failures == 0);
 }
 
 // What a statement reads of the two tables.

@@ -191,7 +191,7 @@ TEST_CASE("A slow condition does not hold the lane", "[transact][conditions]") {
   const std::string conninfo = CreateStoreDatabase();
   TestStore store(SmallOptions(conninfo));
   REQUIRE(Append(*store, Stream("s"), NoStream(), NewIds(1)).ok());
-  // Nobody can read tags for now.
+  // The evaluation of the condition waits for the table of tags until this commits.
   const auto sql = Connect(conninfo, "public");
   Run(*sql, "BEGIN; LOCK TABLE event_tags IN ACCESS EXCLUSIVE MODE");
   v1::TransactRequest request = TransactionOf({Request(Stream("t"), NoStream(), NewIds(1))});
