@@ -6,10 +6,12 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "server/core/limits.h"
 #include "server/pg/connection.h"
 #include "server/pg/pool.h"
+#include "server/sinks/registry.h"
 
 namespace eventstore::engine {
 
@@ -113,6 +115,44 @@ struct GroupOptions {
   std::chrono::milliseconds flush_interval_ms{100};
 };
 
+// Which events go to a sink.
+struct OutboxRoute {
+  std::string sink;
+  std::vector<std::string> aggregate_types;  // any of these; none: every one
+  std::vector<std::string> event_types;      // likewise
+  std::vector<std::string> tags;             // all of these
+  std::string tenant_id;                     // empty: every tenant
+};
+
+// A sink and how it is published to.
+struct OutboxSink {
+  // Its type is one of the sinks', or "worker": then there is no relay, only ClaimOutbox.
+  sinks::SinkOptions options;
+  // Attempts after which a message that the broker refuses is `failed`.
+  std::int64_t attempts_max = 5;
+  // Whether the rest of a stream goes on after an event of it failed; otherwise it waits.
+  bool continue_after_failed = false;
+  // Most events of one batch, and the longest time that publishing it may take.
+  std::int64_t batch_events_max = 500;
+  std::chrono::milliseconds publish_timeout_ms{10'000};
+  // The wait after a failure: doubled each time, with jitter.
+  std::chrono::milliseconds backoff_min_ms{100};
+  std::chrono::milliseconds backoff_max_ms{30'000};
+};
+
+// The outbox.
+struct OutboxOptions {
+  bool enabled = false;
+  std::vector<OutboxSink> sinks;
+  std::vector<OutboxRoute> routes;
+  // How long a relay's lease of a sink lasts unless it is renewed.
+  std::chrono::milliseconds lease_ms{10'000};
+  // How often a relay looks at everything that is pending again.
+  std::chrono::milliseconds sweep_interval_ms{5'000};
+  // How long published rows are kept.
+  std::chrono::seconds retention_seconds{86'400};
+};
+
 // Everything that a store needs to know.
 struct StoreOptions {
   // Name in metrics and logs.
@@ -127,6 +167,7 @@ struct StoreOptions {
   PartitionOptions partitions;
   DaemonOptions daemon;
   GroupOptions groups;
+  OutboxOptions outbox;
 };
 
 }  // namespace eventstore::engine
