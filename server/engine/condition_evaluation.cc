@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,7 @@
 namespace eventstore::engine {
 namespace {
 
-// So long several transactions are evaluated together.
+// So long transactions are evaluated that others may wait for.
 constexpr std::chrono::milliseconds kTogether{100};
 
 // Whether what a condition asks about can be known: its position belongs to this history, and what
@@ -107,7 +108,7 @@ bool IsOfOne(const absl::Status& status) {
 
 absl::StatusOr<Evaluations> EvaluateConditions(
     pg::Connection& connection, const std::vector<const ValidatedTransaction*>& transactions,
-    Deadline deadline) {
+    bool limited, Deadline deadline) {
   std::vector<tables::ConditionProbe> probes;
   std::vector<Uuid> ids;
   std::vector<std::size_t> owners;  // of the ids
@@ -120,19 +121,22 @@ absl::StatusOr<Evaluations> EvaluateConditions(
       owners.resize(ids.size(), i);
     }
   }
-  // The ids come after: whatever the conditions saw of a first attempt, the look-up sees as well.
-  pg::Pipeline pipeline(&connection);
-  if (transactions.size() > 1) tables::AddLimitTime(&pipeline, kTogether);
-  tables::AddFindMatches(&pipeline, probes);
-  tables::AddLookUpEventIds(&pipeline, ids);
-  const pg::Pipeline::Outcome outcome = pipeline.Run(deadline);
-  if (!outcome.status.ok()) return outcome.status;
-  const std::size_t first = outcome.results.size() - 2;
-  const tables::Matches found = tables::ParseFindMatches(outcome.results[first], probes);
+  tables::ConditionSearch search(probes);
   std::vector<bool> stored(transactions.size());
-  for (const tables::KnownEvent& known : tables::ParseLookUpEventIds(outcome.results[first + 1])) {
-    stored[owners[static_cast<std::size_t>(known.index)]] = true;
+  while (!search.done()) {
+    // The ids come after: whatever the conditions saw of a first attempt, the look-up sees as well.
+    pg::Pipeline pipeline(&connection);
+    if (limited) tables::AddLimitTime(&pipeline, kTogether);
+    search.AddTo(&pipeline);
+    tables::AddLookUpEventIds(&pipeline, ids);
+    const pg::Pipeline::Outcome outcome = pipeline.Run(deadline);
+    if (!outcome.status.ok()) return outcome.status;
+    search.Take(std::span(outcome.results).subspan(limited ? 1 : 0));
+    for (const tables::KnownEvent& known : tables::ParseLookUpEventIds(outcome.results.back())) {
+      stored[owners[static_cast<std::size_t>(known.index)]] = true;
+    }
   }
+  const tables::Matches& found = search.matches();
   Evaluations evaluations;
   auto next = found.positions.begin();
   for (std::size_t i = 0; i < transactions.size(); ++i) {

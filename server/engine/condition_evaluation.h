@@ -19,12 +19,12 @@ namespace eventstore::engine {
 // its event ids is stored it may be a replay, which its own first attempt matches: that only the
 // lane decides. On a reader's connection.
 //
-// Several are given a short time together, so that a slow one does not hold up the others. Where
-// that fails and IsOfOne, each should be evaluated alone.
+// `limited` gives them a short time, so that a slow one does not hold up the others for longer.
+// Where that fails and IsOfOne, each should be evaluated alone.
 using Evaluations = std::vector<absl::StatusOr<Evaluation>>;
 [[nodiscard]] absl::StatusOr<Evaluations> EvaluateConditions(
     pg::Connection& connection, const std::vector<const ValidatedTransaction*>& transactions,
-    Deadline deadline);
+    bool limited, Deadline deadline);
 
 // Whether an error, of time or of a statement, may come from one of several transactions alone.
 [[nodiscard]] bool IsOfOne(const absl::Status& status);

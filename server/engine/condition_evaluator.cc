@@ -11,7 +11,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Most transactions that are evaluated together.
-constexpr std::size_t kGroupMax = 32;
+constexpr std::size_t kGroupMax = 64;
+
+// What takes no longer is worth waiting for, so that those who come meanwhile go together.
+constexpr std::chrono::milliseconds kQuick{3};
 
 }  // namespace
 
@@ -33,7 +36,13 @@ void ConditionEvaluator::StartTask() {
   {
     MutexLock lock(&mutex_);
     if (waiting_.empty() || running_ >= options_.threads) return;
+    // A statement for many costs little more than for one.
+    const auto now = Clock::now();
+    const bool is_crowd = waiting_.size() >= kGroupMax || now >= last_start_ + kQuick;
+    if (together_ > 0 && !waiting_.front().alone && !is_crowd) return;
+    last_start_ = now;
     ++running_;
+    ++together_;
   }
   // Taken when a thread has it, so that as many as possible go together.
   auto group = std::make_shared<Group>();
@@ -42,10 +51,11 @@ void ConditionEvaluator::StartTask() {
       [this, group](pg::Connection& connection, Deadline until) -> absl::StatusOr<Evaluations> {
         if (group->items.empty()) TakeGroup(group.get());  // else another connection was lost
         if (group->items.empty()) return Evaluations();
+        if (group->alone) StartTask();  // nobody has to wait for it
         std::vector<const ValidatedTransaction*> transactions;
         for (const Item& item : group->items) transactions.push_back(&item.transaction->request);
-        auto evaluations = EvaluateConditions(connection, transactions, until);
-        group->apart = transactions.size() > 1 && IsOfOne(evaluations.status());
+        auto evaluations = EvaluateConditions(connection, transactions, !group->alone, until);
+        group->apart = !group->alone && IsOfOne(evaluations.status());
         return evaluations;
       },
       [this, group](absl::StatusOr<Evaluations> evaluations) {
@@ -62,7 +72,10 @@ void ConditionEvaluator::TakeGroup(Group* group) {
     if (alone && !group->items.empty()) return;
     group->items.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
-    if (alone) return;
+    if (!alone) continue;
+    group->alone = true;
+    --together_;
+    return;
   }
 }
 
@@ -70,6 +83,7 @@ void ConditionEvaluator::Finish(Group* group, absl::StatusOr<Evaluations> evalua
   {
     MutexLock lock(&mutex_);
     --running_;
+    if (!group->alone) --together_;
     if (group->apart) {
       for (Item& item : group->items) {
         item.alone = true;

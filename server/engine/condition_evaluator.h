@@ -2,6 +2,7 @@
 #ifndef EVENTSTORE_SERVER_ENGINE_CONDITION_EVALUATOR_H_
 #define EVENTSTORE_SERVER_ENGINE_CONDITION_EVALUATOR_H_
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -35,14 +36,16 @@ class ConditionEvaluator {
     std::shared_ptr<const Transaction> transaction;
     Deadline deadline;
     Done<Evaluation> done;
-    bool alone = false;  // it, or one of those with it, was slow or failed
+    bool alone = false;  // it, or one of those with it, was slow or failed: goes alone
   };
   struct Group {
     std::vector<Item> items;
+    bool alone = false;  // the one item is to go alone
     bool apart = false;  // it failed for a reason that one of them may be to blame for
   };
 
-  // Starts a task for what waits, if there is something and a thread for it.
+  // Starts a task for what waits, if there is something and a thread for it, and no other one that
+  // it is better to wait for.
   void StartTask();
   void TakeGroup(Group* group);
   void Finish(Group* group, absl::StatusOr<std::vector<absl::StatusOr<Evaluation>>> evaluations);
@@ -51,7 +54,9 @@ class ConditionEvaluator {
   Workers* const workers_;
   Mutex mutex_;
   std::deque<Item> waiting_ ABSL_GUARDED_BY(mutex_);
-  int running_ ABSL_GUARDED_BY(mutex_) = 0;  // tasks
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;   // tasks
+  int together_ ABSL_GUARDED_BY(mutex_) = 0;  // those among them whose time is limited
+  std::chrono::steady_clock::time_point last_start_ ABSL_GUARDED_BY(mutex_){};
 };
 
 }  // namespace eventstore::engine

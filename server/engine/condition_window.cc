@@ -55,9 +55,11 @@ std::int64_t ConditionWindow::Gather(const RecentEvents& own, const LaneCallback
     }
   }
   if (!has_own) return covered;
-  const std::int64_t own_from = std::max(after_position, own.events().front().position - 1);
-  for (const RecentEvents::Event& event : own.events()) {
-    if (event.position > own_from) seen_.push_back({event.position, event.traits()});
+  // Positions are dense, which says where to begin.
+  const std::int64_t known_before = own.events().front().position - 1;
+  const std::int64_t skipped = std::max(after_position, known_before) - known_before;
+  for (auto event = own.events().begin() + skipped; event != own.events().end(); ++event) {
+    seen_.push_back({event->position, event->traits()});
   }
   return covered;
 }
@@ -76,7 +78,8 @@ void ConditionWindow::Search(const RecentEvents& own, const LaneCallbacks& callb
     range.by_query = true;
     for (std::size_t i = 0; i < range.matches.size(); ++i) {
       if (range.matches[i] != 0) continue;
-      probes_.push_back({&range.transaction->request.conditions[i], evaluation.position});
+      const v1::AppendCondition& condition = range.transaction->request.conditions[i];
+      probes_.push_back({&condition, std::max(evaluation.position, condition.after_position())});
       probed_.push_back(&range.matches[i]);
     }
   }
@@ -84,12 +87,13 @@ void ConditionWindow::Search(const RecentEvents& own, const LaneCallbacks& callb
 
 void ConditionWindow::SearchSeen(Range* range) const {
   range->by_memory = true;
-  const std::int64_t after = range->transaction->evaluation.position;
-  const auto first = std::partition_point(
-      seen_.begin(), seen_.end(), [after](const Seen& event) { return event.position <= after; });
   for (std::size_t i = 0; i < range->matches.size(); ++i) {
     if (range->matches[i] != 0) continue;
     const v1::AppendCondition& condition = range->transaction->request.conditions[i];
+    const std::int64_t after =
+        std::max(range->transaction->evaluation.position, condition.after_position());
+    const auto first = std::partition_point(
+        seen_.begin(), seen_.end(), [after](const Seen& event) { return event.position <= after; });
     const auto found = std::find_if(
         first, seen_.end(), [&](const Seen& event) { return Matches(condition, event.traits); });
     if (found != seen_.end()) range->matches[i] = found->position;

@@ -123,6 +123,8 @@ void Lane::FailAll(const Batch& batch, const absl::Status& status) {
 Lane::Attempt Lane::TryWrite(const Batch& batch) {
   const auto started = Clock::now();
   const std::int64_t number_before = batch_number_;
+  const auto has_conditions = [](const auto& write) { return write->has_conditions(); };
+  if (std::any_of(batch.begin(), batch.end(), has_conditions)) recent_.Want();
   std::optional<Attempt> attempt = TryOptimistic(batch);
   if (!attempt.has_value()) attempt = TryLocked(batch);
   if (batch_number_ == number_before) return *attempt;  // nothing was to be written

@@ -225,11 +225,15 @@ absl::StatusOr<LaneDatabase::SavesState> LaneSession::LockSaves(
 
 absl::StatusOr<std::vector<std::int64_t>> LaneSession::FindMatches(
     const std::vector<tables::ConditionProbe>& probes) {
-  pg::Pipeline pipeline(connection_.get());
-  tables::AddFindMatches(&pipeline, probes);
-  auto outcome = pipeline.Run(RoundTripDeadline());
-  if (!outcome.status.ok()) return outcome.status;
-  return tables::ParseFindMatches(outcome.results[0], probes).positions;
+  tables::ConditionSearch search(probes);
+  while (!search.done()) {
+    pg::Pipeline pipeline(connection_.get());
+    search.AddTo(&pipeline);
+    const auto outcome = pipeline.Run(RoundTripDeadline());
+    if (!outcome.status.ok()) return outcome.status;
+    search.Take(outcome.results);
+  }
+  return search.matches().positions;
 }
 
 LaneDatabase::Written LaneSession::Write(const BatchWrite& write) {

@@ -71,22 +71,37 @@ namespace {
   " > (n.tenant, n.after) AND e.tenant_id <= n.tenant AND e.tenant_id IS NOT NULL" \
   " AND e.global_position > n.after ORDER BY e.tenant_id, e.global_position LIMIT 1)"
 
-// A few types are sought in the index of types, which has the position too; what else is to be
-// known of an event is in its row alone.
+// A tag's row says the event's type, unless it was written by an older release. Then a few types
+// are sought in the index of types, which has the position too; what else is to be known of an
+// event is in its row alone.
 #define EVENTSTORE_IS_OF                                                                          \
-  " AND CASE WHEN cardinality(n.types) BETWEEN 1 AND 4 AND n.tenant IS NULL THEN"                 \
+  " AND CASE WHEN t.event_type <> ALL (n.types) AND cardinality(n.types) > 0 THEN false"          \
+  " WHEN n.tenant IS NULL AND (t.event_type IS NOT NULL OR cardinality(n.types) = 0) THEN true"   \
+  " WHEN n.tenant IS NULL AND cardinality(n.types) <= 4 THEN"                                     \
   " EXISTS (SELECT FROM unnest(n.types) AS y(event_type) CROSS JOIN LATERAL (SELECT FROM events"  \
   " e WHERE e.event_type = y.event_type AND e.global_position = t.global_position LIMIT 1) found" \
-  " OFFSET 0) WHEN cardinality(n.types) = 0 AND n.tenant IS NULL THEN true"                       \
-  " ELSE EXISTS (SELECT FROM events e WHERE e.global_position = t.global_position"                \
+  " OFFSET 0) ELSE EXISTS (SELECT FROM events e WHERE e.global_position = t.global_position"      \
   " AND (cardinality(n.types) = 0 OR e.event_type = ANY (n.types))"                               \
   " AND (n.tenant IS NULL OR e.tenant_id = n.tenant) OFFSET 0) END"
 
-// Tags alone, of any tenant: the events themselves are not needed.
-constexpr pg::Statement kFindTags{
-    "conditions_find_tags", EVENTSTORE_PROBE_COLUMNS EVENTSTORE_BY_TAGS("") EVENTSTORE_PROBES
-    " LEFT JOIN LATERAL (SELECT " EVENTSTORE_DRIVER " AS tag OFFSET 0) d ON true"};
+// With a tag, of any tenant: the rows of its tags say all, and most tags have few. What is not
+// known after so many of them is left undecided. The statement stays small, for it is a plan's size
+// that such a look-up costs.
+#define EVENTSTORE_FEW "100"
+constexpr pg::Statement kFindTagged{
+    "conditions_find_tagged", EVENTSTORE_PROBE_COLUMNS
+    "s.match, (cardinality(n.types) > 0 AND s.is_unknown) OR (s.match IS NULL"
+    " AND s.looked >= " EVENTSTORE_FEW ")" EVENTSTORE_PROBES
+    " LEFT JOIN LATERAL (SELECT count(*) AS looked, bool_or(t.event_type IS NULL) AS is_unknown,"
+    " min(t.global_position) FILTER (WHERE (cardinality(n.types) = 0"
+    " OR t.event_type = ANY (n.types)) AND (cardinality(n.tags) = 1 OR " EVENTSTORE_HAS_TAGS(
+        "t.global_position") ")) AS match FROM (SELECT global_position, event_type FROM event_tags"
+                             " WHERE tag = n.tags[1] AND global_position > n.after"
+                             " ORDER BY global_position LIMIT CASE WHEN cardinality(n.tags) = 1"
+                             " AND cardinality(n.types) = 0 THEN 1 ELSE " EVENTSTORE_FEW
+                             " END) t) s ON true"};
 
+// Everything else.
 constexpr pg::Statement kFindAny{
     "conditions_find_any", EVENTSTORE_PROBE_COLUMNS
     "CASE WHEN cardinality(n.types) > 0 AND (cardinality(n.tags) = 0"
@@ -111,19 +126,18 @@ bool ForbidsAny(const v1::AppendCondition& condition) {
          std::any_of(condition.query().begin(), condition.query().end(), is_empty);
 }
 
-// The alternatives that are sought in the tables. Positions are dense: what forbids every event of
-// every tenant is decided by the head alone.
-template <typename Visit>
-void VisitItems(const std::vector<ConditionProbe>& probes, Visit visit) {
-  static const v1::QueryItem any;
-  for (std::size_t i = 0; i < probes.size(); ++i) {
-    const v1::AppendCondition& condition = *probes[i].condition;
-    if (ForbidsAny(condition)) {
-      if (!condition.tenant_id().empty()) visit(i, any);
-      continue;
-    }
-    for (const v1::QueryItem& item : condition.query()) visit(i, item);
+void AddFind(pg::Pipeline* pipeline, const pg::Statement& statement,
+             const std::vector<ConditionSearch::Item>& items) {
+  pg::ArrayWriter afters(pg::kInt8), tags(pg::kText), types(pg::kText), tenants(pg::kUuid);
+  for (const ConditionSearch::Item& item : items) {
+    afters.Int64(item.after_position);
+    tags.Text(TagsLiteral(item.query->tags()));
+    types.Text(TagsLiteral(item.query->event_types()));
+    item.tenant.empty() ? tenants.Null() : tenants.Uuid(TenantOf(item.tenant));
   }
+  pg::Params params;
+  params.Array(&afters).Array(&tags).Array(&types).Array(&tenants);
+  pipeline->Add(statement, std::move(params));
 }
 
 }  // namespace
@@ -132,45 +146,74 @@ void AddLimitTime(pg::Pipeline* pipeline, std::chrono::milliseconds time) {
   pipeline->Add(kLimitTime, pg::Params().Text(std::to_string(time.count())));
 }
 
-void AddFindMatches(pg::Pipeline* pipeline, const std::vector<ConditionProbe>& probes) {
-  pg::ArrayWriter afters(pg::kInt8), tags(pg::kText), types(pg::kText), tenants(pg::kUuid);
-  bool tags_alone = true;
-  VisitItems(probes, [&](std::size_t i, const v1::QueryItem& item) {
-    const std::string& tenant = probes[i].condition->tenant_id();
-    tags_alone = tags_alone && item.event_types().empty() && tenant.empty();
-    afters.Int64(probes[i].after_position);
-    tags.Text(TagsLiteral(item.tags()));
-    types.Text(TagsLiteral(item.event_types()));
-    tenant.empty() ? tenants.Null() : tenants.Uuid(TenantOf(tenant));
-  });
-  pg::Params params;
-  params.Array(&afters).Array(&tags).Array(&types).Array(&tenants);
-  pipeline->Add(tags_alone ? kFindTags : kFindAny, std::move(params));
+// What forbids every event of every tenant is decided by the head alone: positions are dense.
+ConditionSearch::ConditionSearch(const std::vector<ConditionProbe>& probes) : probes_(probes) {
+  static const v1::QueryItem any;
+  for (std::size_t i = 0; i < probes.size(); ++i) {
+    const v1::AppendCondition& condition = *probes[i].condition;
+    const std::string& tenant = condition.tenant_id();
+    const std::int64_t after = probes[i].after_position;
+    if (ForbidsAny(condition)) {
+      if (!tenant.empty()) others_.push_back({i, &any, tenant, after});
+      continue;
+    }
+    for (const v1::QueryItem& item : condition.query()) {
+      const bool tagged = tenant.empty() && !item.tags().empty();
+      (tagged ? tagged_ : others_).push_back({i, &item, tenant, after});
+    }
+  }
+  matches_.positions.assign(probes.size(), 0);
 }
 
-Matches ParseFindMatches(const pg::Result& result, const std::vector<ConditionProbe>& probes) {
-  Matches matches;
-  matches.head.position = result.Int64(0, 0);
-  matches.head.epoch = result.Int64(0, 1);
-  matches.head.revision = result.Int64(0, 2);
-  matches.head.first_position = result.Int64(0, 3);
-  matches.positions.assign(probes.size(), 0);
-  std::vector<std::size_t> owners;  // of each alternative
-  VisitItems(probes, [&owners](std::size_t i, const v1::QueryItem&) { owners.push_back(i); });
-  const auto note = [&matches](std::size_t i, std::int64_t position) {
-    std::int64_t& lowest = matches.positions[i];
-    lowest = lowest == 0 ? position : std::min(lowest, position);
-  };
-  for (int row = 0; row < result.rows(); ++row) {
-    if (result.IsNull(row, 4) || result.IsNull(row, 5)) continue;
-    note(owners[static_cast<std::size_t>(result.Int32(row, 4))], result.Int64(row, 5));
+void ConditionSearch::AddTo(pg::Pipeline* pipeline) {
+  // Without anything to seek it is the head that is read.
+  if (!tagged_.empty() || others_.empty()) AddFind(pipeline, kFindTagged, tagged_);
+  if (!others_.empty()) AddFind(pipeline, kFindAny, others_);
+}
+
+void ConditionSearch::Take(std::span<const pg::Result> results) {
+  if (!knows_head_) TakeHead(results.front());
+  std::vector<Item> undecided;
+  if (!tagged_.empty() || others_.empty()) {
+    const pg::Result& result = results.front();
+    for (int row = 0; row < result.rows(); ++row) {
+      if (result.IsNull(row, 4)) continue;
+      const Item& item = tagged_[static_cast<std::size_t>(result.Int32(row, 4))];
+      if (result.Bool(row, 6)) {
+        undecided.push_back(item);
+      } else if (!result.IsNull(row, 5)) {
+        Note(item.owner, result.Int64(row, 5));
+      }
+    }
+    results = results.subspan(1);
   }
-  for (std::size_t i = 0; i < probes.size(); ++i) {
-    const ConditionProbe& probe = probes[i];
+  if (!others_.empty()) {
+    const pg::Result& result = results.front();
+    for (int row = 0; row < result.rows(); ++row) {
+      if (result.IsNull(row, 4) || result.IsNull(row, 5)) continue;
+      Note(others_[static_cast<std::size_t>(result.Int32(row, 4))].owner, result.Int64(row, 5));
+    }
+  }
+  tagged_.clear();
+  others_ = std::move(undecided);
+}
+
+void ConditionSearch::TakeHead(const pg::Result& result) {
+  knows_head_ = true;
+  matches_.head.position = result.Int64(0, 0);
+  matches_.head.epoch = result.Int64(0, 1);
+  matches_.head.revision = result.Int64(0, 2);
+  matches_.head.first_position = result.Int64(0, 3);
+  for (std::size_t i = 0; i < probes_.size(); ++i) {
+    const ConditionProbe& probe = probes_[i];
     if (!ForbidsAny(*probe.condition) || !probe.condition->tenant_id().empty()) continue;
-    if (probe.after_position < matches.head.position) note(i, probe.after_position + 1);
+    if (probe.after_position < matches_.head.position) Note(i, probe.after_position + 1);
   }
-  return matches;
+}
+
+void ConditionSearch::Note(std::size_t probe, std::int64_t position) {
+  std::int64_t& lowest = matches_.positions[probe];
+  lowest = lowest == 0 ? position : std::min(lowest, position);
 }
 
 }  // namespace eventstore::tables

@@ -46,8 +46,9 @@ constexpr pg::Statement kInsertIds{
     " $5"};
 
 constexpr pg::Statement kInsertTags{"event_tags_insert",
-                                    "INSERT INTO event_tags (tag, global_position)"
-                                    " SELECT unnest($1::text[]), unnest($2::bigint[])"};
+                                    "INSERT INTO event_tags (tag, global_position, event_type)"
+                                    " SELECT unnest($1::text[]), unnest($2::bigint[]),"
+                                    " unnest($3::text[])"};
 
 // See streams_table.cc for LATERAL with LIMIT.
 constexpr pg::Statement kLookUpIds{
@@ -176,7 +177,7 @@ void AddInsertEvents(pg::Pipeline* pipeline, const std::vector<NewEventRow>& row
                      std::int64_t created_at_micros) {
   pipeline->Add(kInsertEvents, NewEventParams(rows, created_at_micros));
   pg::ArrayWriter ids(pg::kUuid), positions(pg::kInt8), keys(pg::kInt8), versions(pg::kInt8);
-  pg::ArrayWriter tags(pg::kText), tag_positions(pg::kInt8);
+  pg::ArrayWriter tags(pg::kText), tag_positions(pg::kInt8), tag_types(pg::kText);
   ids.Reserve(rows.size(), rows.size() * sizeof(Uuid));
   for (pg::ArrayWriter* array : {&positions, &keys, &versions}) {
     array->Reserve(rows.size(), rows.size() * sizeof(std::int64_t));
@@ -189,6 +190,7 @@ void AddInsertEvents(pg::Pipeline* pipeline, const std::vector<NewEventRow>& row
     for (const std::string& tag : row.event->tags()) {
       tags.Text(tag);
       tag_positions.Int64(row.global_position);
+      tag_types.Text(row.event->event_type());
     }
   }
   pg::Params id_params;
@@ -200,7 +202,7 @@ void AddInsertEvents(pg::Pipeline* pipeline, const std::vector<NewEventRow>& row
   pipeline->Add(kInsertIds, std::move(id_params));
   if (tags.size() > 0) {
     pg::Params tag_params;
-    tag_params.Array(&tags).Array(&tag_positions);
+    tag_params.Array(&tags).Array(&tag_positions).Array(&tag_types);
     pipeline->Add(kInsertTags, std::move(tag_params));
   }
 }

@@ -21,8 +21,8 @@ SELECT position, event_id, stream_key, aggregate_id, 'Bench', 'BenchEvent', vers
        payload, created_at, 300,
        CASE WHEN :tags > 0 THEN ARRAY['tag-' || position % greatest(:tags, 1)] END
   FROM filled JOIN payloads ON n = position % 256 ORDER BY position;
-INSERT INTO event_tags (tag, global_position)
-SELECT 'tag-' || position % greatest(:tags, 1), position FROM filled WHERE :tags > 0
+INSERT INTO event_tags (tag, global_position, event_type)
+SELECT 'tag-' || position % greatest(:tags, 1), position, 'BenchEvent' FROM filled WHERE :tags > 0
  ORDER BY position;
 INSERT INTO event_ids (event_id, global_position, stream_key, version, created_at)
 SELECT event_id, position, stream_key, version, created_at FROM filled ORDER BY position;

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <random>
 #include <stdexcept>
+#include <utility>
 
 #include "tests/unit/engine/lane_world.h"
 
@@ -200,6 +201,24 @@ TEST_CASE("A transaction with conditions takes the round trips of an append", "[
   CHECK(CallsOf(world, {transaction()}) == Calls{"lock", "write"});
   CHECK(CallsOf(world, {transaction()}) == Calls{"write_optimistic"});
   CHECK(CallsOf(world, {transaction(), transaction()}) == Calls{"write_optimistic"});
+}
+
+TEST_CASE("What the lane committed itself since the evaluation is known before the hub has it",
+          "[lane]") {
+  LaneWorld world({}, 1);
+  world.RunIdle();
+  const auto transaction = [&] {
+    return LaneWorld::Wanted{0, Any(), {world.NewId()}, {NoTag("no such tag", 0)}};
+  };
+  (void)CallsOf(world, {transaction()});
+  // Evaluated, and then a batch is committed that is handed on while the next one is written.
+  bool first = true;
+  world.after_evaluation = [&] {
+    if (!std::exchange(first, false)) return;
+    world.RunBatch({transaction()}, /*more=*/true);
+    world.database().calls.clear();
+  };
+  CHECK(CallsOf(world, {transaction()}) == Calls{"write_optimistic"});
 }
 
 TEST_CASE("What another daemon committed since the evaluation takes one query for the batch",
