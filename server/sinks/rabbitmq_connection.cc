@@ -152,6 +152,7 @@ absl::StatusOr<bool> RabbitmqConnection::IsIdle(Deadline deadline) {
 }
 
 absl::Status RabbitmqConnection::Open(Deadline deadline) {
+  if (alarm_->interrupted()) return absl::UnavailableError("interrupted");
   while (state_ != nullptr) {
     const absl::StatusOr<bool> idle = IsIdle(deadline);
     if (idle.ok() && *idle) return absl::OkStatus();

@@ -119,6 +119,7 @@ absl::Status RedisSink::LogIn() {
 }
 
 absl::Status RedisSink::Connect(Deadline deadline) {
+  if (alarm_.interrupted()) return absl::UnavailableError("interrupted");
   if (context_ != nullptr && !HasPeerClosed(context_->fd)) return absl::OkStatus();
   context_ = nullptr;
   const auto micros = std::chrono::microseconds(options_.connect_timeout).count();

@@ -65,6 +65,39 @@ bool IsSet(const std::map<std::string, std::string>& values, const std::string& 
   return found != values.end() && !found->second.empty();
 }
 
+// The value of a setting, or its default.
+std::string ValueOf(const SettingRules& rules, const std::map<std::string, std::string>& values,
+                    const std::string& name) {
+  const SettingRule* rule = Find(rules, name);
+  return rule == nullptr ? "" : Settings(&rules, values).Text(name);
+}
+
+// Settings that would have no effect beside others.
+void CheckEffect(const SettingRules& rules, const std::map<std::string, std::string>& values,
+                 std::vector<SinkProblem>* problems) {
+  const std::string url = ValueOf(rules, values, "url");
+  const std::string protocol = ValueOf(rules, values, "security_protocol");
+  const bool is_plain = url.rfind("amqp://", 0) == 0 || url.rfind("http://", 0) == 0 ||
+                        protocol == "plaintext" || protocol == "sasl_plaintext";
+  for (const char* name : {"tls_ca_file", "tls_cert_file"}) {
+    if (is_plain && IsSet(values, name)) {
+      problems->push_back({name, "has no effect on a connection without TLS"});
+    }
+  }
+  for (const char* name : {"user", "password", "password_file"}) {
+    if (protocol == "plaintext" || protocol == "ssl") {
+      if (IsSet(values, name)) {
+        problems->push_back({name,
+                             "has no effect without sasl_plaintext or sasl_ssl as the "
+                             "security_protocol"});
+      }
+    }
+    if (IsSet(values, name) && IsSet(values, "credentials_file")) {
+      problems->push_back({name, "stands beside credentials_file; set one of them"});
+    }
+  }
+}
+
 // Two settings of which only one may be there, or the second of which needs the first.
 void CheckPairs(const SettingRules& rules, const std::map<std::string, std::string>& values,
                 std::vector<SinkProblem>* problems) {
@@ -172,6 +205,7 @@ std::vector<SinkProblem> CheckSettings(const SettingRules& rules,
     }
   }
   CheckPairs(rules, values, &problems);
+  CheckEffect(rules, values, &problems);
   return problems;
 }
 

@@ -80,6 +80,21 @@ TEST_CASE("SettingsOfASecretAndItsFileOneMayBeSetOfACertificateAndItsKeyBoth") {
   CHECK(ProblemOf({{"tls_key_file", "/dev/null"}}, "tls_cert_file").find("is missing") == 0);
 }
 
+TEST_CASE("SettingsWithoutEffectAreRefused") {
+  CHECK(ProblemOf({{"url", "http://a"}, {"tls_ca_file", "/dev/null"}}, "tls_ca_file") ==
+        "has no effect on a connection without TLS");
+  CHECK(ProblemOf({{"url", "https://a"}, {"tls_ca_file", "/dev/null"}}, "tls_ca_file").empty());
+  const SettingRules kafka =
+      Joined({{ChoiceRule("security_protocol", {"plaintext", "sasl_ssl"}, "How."),
+               FileRule("credentials_file", "The file."), TextRule("user", "", "The account.")}});
+  CHECK(CheckSettings(kafka, {{"user", "me"}}).size() == 1);
+  CHECK(CheckSettings(kafka, {{"user", "me"}, {"security_protocol", "sasl_ssl"}}).empty());
+  CHECK(CheckSettings(
+            kafka,
+            {{"user", "me"}, {"security_protocol", "sasl_ssl"}, {"credentials_file", "/dev/null"}})
+            .size() == 1);
+}
+
 TEST_CASE("SettingsDefaultsStandWhereNothingIsSet") {
   const Settings settings(&Rules(), {{"count", "7"}});
   CHECK(settings.Number("count") == 7);
