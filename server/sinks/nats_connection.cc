@@ -6,9 +6,11 @@
 #include <absl/strings/str_split.h>
 #include <nats/nats.h>
 
+#include <deque>
 #include <string_view>
 #include <utility>
 
+#include "server/core/mutex.h"
 #include "server/sinks/nats_answer.h"
 
 namespace eventstore::sinks {
@@ -92,16 +94,88 @@ std::string Why(natsStatus status) {
 
 }  // namespace
 
+namespace {
+
+// Understands an answer; its place below the inbox says what it is an answer to.
+NatsAnswer AnswerOf(natsMsg* message) {
+  std::string_view place = natsMsg_GetSubject(message);
+  place.remove_prefix(place.rfind('.') + 1);
+  const bool is_question = place.substr(0, kQuestion.size()) == kQuestion;
+  if (is_question) place.remove_prefix(kQuestion.size());
+  const std::string_view data(natsMsg_GetData(message),
+                              static_cast<std::size_t>(natsMsg_GetDataLength(message)));
+  NatsAnswer answer;
+  if (natsMsg_IsNoResponders(message)) {
+    answer.kind = is_question ? NatsAnswer::Kind::kAway : NatsAnswer::Kind::kUnheard;
+    answer.reason = "JetStream does not answer; is it enabled for this account?";
+  } else {
+    answer = is_question ? ReadStreamAnswer(data) : ReadPublishAnswer(data);
+  }
+  return absl::SimpleAtoi(AsView(place), &answer.index) ? answer : NatsAnswer();
+}
+
+// The answers that came, put in by a thread of nats.c. Its synchronous subscriptions do not tell
+// which message it was that nobody answered for.
+class Answers {
+ public:
+  void Put(NatsAnswer answer) {
+    const MutexLock lock(&mutex_);
+    answers_.push_back(std::move(answer));
+    changed_.NotifyOne();
+  }
+  // The first one; kNone if none comes within `wait`.
+  NatsAnswer Take(std::chrono::milliseconds wait) {
+    const Deadline deadline = std::chrono::steady_clock::now() + wait;
+    const MutexLock lock(&mutex_);
+    while (answers_.empty()) {
+      if (!changed_.WaitUntil(&mutex_, deadline)) return {};
+    }
+    NatsAnswer answer = std::move(answers_.front());
+    answers_.pop_front();
+    return answer;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<NatsAnswer> answers_ ABSL_GUARDED_BY(mutex_);
+};
+
+// nats.c may still call back while a subscription ends: it holds a share until it says it is done.
+using Share = std::shared_ptr<Answers>;
+
+void OnAnswer(natsConnection*, natsSubscription*, natsMsg* message, void* share) {
+  const MessageHandle handle(message);
+  (*static_cast<Share*>(share))->Put(AnswerOf(message));
+}
+
+void OnComplete(void* share) { const std::unique_ptr<Share> ended(static_cast<Share*>(share)); }
+
+natsStatus Subscribe(const std::string& subject, const Share& answers, natsConnection* connection,
+                     natsSubscription** subscription) {
+  auto share = std::make_unique<Share>(answers);
+  natsStatus status =
+      natsConnection_Subscribe(subscription, connection, subject.c_str(), &OnAnswer, share.get());
+  if (status == NATS_OK) {
+    status = natsSubscription_SetOnCompleteCB(*subscription, &OnComplete, share.get());
+  }
+  if (status == NATS_OK) static_cast<void>(share.release());
+  return status;
+}
+
+}  // namespace
+
 struct NatsConnection::Link {
   ~Link() {
-    natsSubscription_Destroy(answers);
+    natsSubscription_Destroy(subscription);
     natsConnection_Destroy(connection);
     natsInbox_Destroy(inbox);
   }
 
   natsConnection* connection = nullptr;
-  natsSubscription* answers = nullptr;
+  natsSubscription* subscription = nullptr;
   natsInbox* inbox = nullptr;  // answers come to <inbox>.<index>
+  Share answers = std::make_shared<Answers>();
 };
 
 NatsConnection::NatsConnection(const NatsOptions* options, std::function<bool()> stopped)
@@ -120,9 +194,8 @@ NatsConnection::Opened NatsConnection::Connect(const NatsOptions& options,
   if (status == NATS_OK) status = natsConnection_Connect(&opened.link->connection, raw);
   if (status == NATS_OK) status = natsInbox_Create(&opened.link->inbox);
   if (status == NATS_OK) {
-    const std::string subject = std::string(opened.link->inbox) + ".*";
-    status = natsConnection_SubscribeSync(&opened.link->answers, opened.link->connection,
-                                          subject.c_str());
+    status = Subscribe(std::string(opened.link->inbox) + ".*", opened.link->answers,
+                       opened.link->connection, &opened.link->subscription);
   }
   if (status != NATS_OK) {
     opened.error = absl::StrCat("cannot connect to NATS at ", options.url, ": ", Why(status));
@@ -203,25 +276,10 @@ absl::Status NatsConnection::AskForStream(std::size_t index, const std::string& 
 }
 
 absl::StatusOr<NatsAnswer> NatsConnection::Receive(std::chrono::milliseconds wait) {
-  natsMsg* raw = nullptr;
-  const natsStatus status = natsSubscription_NextMsg(&raw, link_->answers, wait.count());
-  const MessageHandle message(raw);
-  if (status == NATS_TIMEOUT) return NatsAnswer();
-  if (status != NATS_OK) return absl::UnavailableError("NATS is lost: " + Why(status));
-  std::string_view place = natsMsg_GetSubject(raw);
-  place.remove_prefix(place.rfind('.') + 1);
-  const bool is_question = place.substr(0, kQuestion.size()) == kQuestion;
-  if (is_question) place.remove_prefix(kQuestion.size());
-  const std::string_view data(natsMsg_GetData(raw),
-                              static_cast<std::size_t>(natsMsg_GetDataLength(raw)));
-  NatsAnswer answer;
-  if (natsMsg_IsNoResponders(raw)) {
-    answer.kind = is_question ? NatsAnswer::Kind::kAway : NatsAnswer::Kind::kUnheard;
-    answer.reason = "JetStream does not answer; is it enabled for this account?";
-  } else {
-    answer = is_question ? ReadStreamAnswer(data) : ReadPublishAnswer(data);
+  NatsAnswer answer = link_->answers->Take(wait);
+  if (answer.kind == NatsAnswer::Kind::kNone && natsConnection_IsClosed(link_->connection)) {
+    return absl::UnavailableError("NATS closed the connection: " + LastError());
   }
-  if (!absl::SimpleAtoi(AsView(place), &answer.index)) return NatsAnswer();
   return answer;
 }
 

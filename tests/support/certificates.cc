@@ -14,8 +14,7 @@ constexpr char kScript[] =
     "-keyout server.key -out server.csr && "
     "printf 'subjectAltName=DNS:localhost' >ext && "
     "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
-    "-extfile ext -out server.pem && "
-    "cat server.key server.pem >both.pem";
+    "-extfile ext -out server.pem";
 
 }  // namespace
 

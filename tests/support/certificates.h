@@ -17,8 +17,6 @@ class Certificates {
   [[nodiscard]] std::string ca() const { return folder_.path() + "/ca.pem"; }
   [[nodiscard]] std::string certificate() const { return folder_.path() + "/server.pem"; }
   [[nodiscard]] std::string key() const { return folder_.path() + "/server.key"; }
-  // Both in one file.
-  [[nodiscard]] std::string both() const { return folder_.path() + "/both.pem"; }
 
  private:
   TempFolder folder_;

@@ -28,8 +28,8 @@ class HttpReceiver {
   // Called by several threads at once.
   using Rule = std::function<HttpReply(const Received& request)>;
 
-  // With a file that holds a certificate and its key (PEM) it speaks TLS. Port 0: a free one.
-  explicit HttpReceiver(const std::string& certificate_file = "", int port = 0);
+  // Port 0: a free one.
+  explicit HttpReceiver(int port = 0);
   ~HttpReceiver();
   HttpReceiver(const HttpReceiver&) = delete;
   HttpReceiver& operator=(const HttpReceiver&) = delete;
@@ -43,7 +43,6 @@ class HttpReceiver {
  private:
   static int Handle(mg_connection* connection, void* self);
 
-  const bool encrypted_;
   const int port_;
   mutable Mutex mutex_;
   Rule rule_ ABSL_GUARDED_BY(mutex_);

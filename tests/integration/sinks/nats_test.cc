@@ -63,6 +63,7 @@ TEST_CASE("NATSASubjectThatNoStreamTakesIsRefusedAndOtherStreamsGoOn") {
   Batch batch;
   for (int i = 1; i <= 4; ++i) batch.Add(MakeEvent(i, i % 2 == 1 ? "nobody" : "a"), i % 2);
   const auto deliveries = batch.PublishTo(*sink, Within(seconds(20)));
+  INFO(ErrorsOf(deliveries));
   CHECK(deliveries[0].outcome == Outcome::kRefused);
   CHECK(deliveries[0].error.find("some.nobody") != std::string::npos);
   CHECK(deliveries[1].outcome == Outcome::kPublished);
@@ -78,6 +79,7 @@ TEST_CASE("NATSAStreamThatIsFullRefusesAndOtherStreamsGoOn") {
   Batch batch;
   for (int i = 1; i <= 6; ++i) batch.Add(MakeEvent(i, i % 2 == 1 ? "full" : "open"), i % 2);
   const auto deliveries = batch.PublishTo(*sink, Within(seconds(20)));
+  INFO(ErrorsOf(deliveries));
   CHECK(deliveries[0].outcome == Outcome::kPublished);
   CHECK(deliveries[2].outcome == Outcome::kRefused);
   CHECK(deliveries[2].error.find("maximum messages") != std::string::npos);
@@ -92,6 +94,7 @@ TEST_CASE("NATSAMessageBeyondMaxpayloadIsRefused") {
   batch.Add(MakeEvent(1, "a", std::string(5 << 20, 'x'), "a/b"), 1);
   batch.Add(MakeEvent(2, "b"), 2);
   const auto deliveries = batch.PublishTo(*sink, Within(seconds(20)));
+  INFO(ErrorsOf(deliveries));
   CHECK(deliveries[0].outcome == Outcome::kRefused);
   CHECK(deliveries[1].outcome == Outcome::kPublished);
 }

@@ -8,6 +8,7 @@
 #include "tests/integration/sinks/sink_cases.h"
 #include "tests/support/certificates.h"
 #include "tests/support/http_receiver.h"
+#include "tests/support/tls_front.h"
 
 namespace eventstore::testing {
 namespace {
@@ -133,7 +134,7 @@ TEST_CASE("WebhookAReceiverThatIsGoneIsAnOutageThatEndsByItself") {
       MakeSink("webhook", {{"url", "http://127.0.0.1:" + std::to_string(port) + "/events"}});
   const Batch batch = ManyStreams(3, 2);
   RequireAway(PublishInTime(*sink, batch, milliseconds(3000)));
-  HttpReceiver receiver("", port);
+  HttpReceiver receiver(port);
   RequireAllPublished(batch.PublishTo(*sink, Within(seconds(20))));
 }
 
@@ -153,16 +154,25 @@ TEST_CASE("WebhookTheDeadlineHoldsAndAnInterruptionIsHeardWhileNoAnswerComes") {
 }
 
 TEST_CASE("WebhookTLSWithAnAuthorityOfItsOwnAndNoneWithoutIt") {
-  HttpReceiver receiver(SharedCertificates().both());
-  const auto trusted =
-      MakeSink("webhook", {{"url", receiver.url()}, {"tls_ca_file", SharedCertificates().ca()}});
-  RequireAllPublished(ManyStreams(2, 2).PublishTo(*trusted, Within(seconds(20))));
-  const auto untrusted = MakeSink("webhook", {{"url", receiver.url()}});
+  HttpReceiver receiver;
+  const TlsFront front(SharedCertificates(), receiver.port());
+  std::map<std::string, std::string> settings = {
+      {"url", "https://localhost:" + std::to_string(front.port()) + "/events"}};
+  const auto untrusted = MakeSink("webhook", settings);
   const auto deliveries = PublishInTime(*untrusted, ManyStreams(2, 2), milliseconds(5000));
   RequireAway(deliveries);
   CHECK(deliveries[0].error.find("certificate") != std::string::npos);
-  const auto careless = MakeSink("webhook", {{"url", receiver.url()}, {"tls_verify", "false"}});
-  RequireAllPublished(ManyStreams(1, 1).PublishTo(*careless, Within(seconds(20))));
+  CHECK(receiver.Requests().empty());
+  settings["tls_ca_file"] = SharedCertificates().ca();
+  const Batch batch = ManyStreams(2, 2);
+  RequireAllPublished(batch.PublishTo(*MakeSink("webhook", settings), Within(seconds(20))));
+  RequireInOrder(receiver.Requests(), batch, "ce-");
+  // The certificate is for "localhost".
+  settings["url"].replace(settings["url"].find("localhost"), 9, "127.0.0.1");
+  RequireAway(PublishInTime(*MakeSink("webhook", settings), batch, milliseconds(5000)));
+  settings.erase("tls_ca_file");
+  settings["tls_verify"] = "false";
+  RequireAllPublished(batch.PublishTo(*MakeSink("webhook", settings), Within(seconds(20))));
 }
 
 }  // namespace
