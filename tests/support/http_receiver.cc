@@ -76,8 +76,8 @@ int HttpReceiver::Handle(mg_connection* connection, void* self) {
     rule = receiver->rule_;
   }
   const HttpReply reply = rule ? rule(request) : HttpReply();
-  mg_printf(connection, "HTTP/1.1 %d X\r\n%sContent-Length: %zu\r\n\r\n", reply.status,
-            reply.headers.c_str(), reply.body.size());
+  mg_printf(connection, "HTTP/1.1 %d X\r\nConnection: close\r\n%sContent-Length: %zu\r\n\r\n",
+            reply.status, reply.headers.c_str(), reply.body.size());
   mg_write(connection, reply.body.data(), reply.body.size());
   return reply.status;
 }
