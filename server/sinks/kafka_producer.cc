@@ -12,6 +12,8 @@ namespace eventstore::sinks {
 namespace {
 
 constexpr std::size_t kErrorBytesMax = 512;
+// How long all brokers may be down before that is an outage.
+constexpr std::chrono::milliseconds kAllDownMax{1000};
 
 // Whether an error is about a message, or its topic, and not about the brokers.
 bool IsRefusal(rd_kafka_resp_err_t error) {
@@ -135,20 +137,26 @@ KafkaProducer::~KafkaProducer() {
 
 void KafkaProducer::OnReport(rd_kafka_t*, const rd_kafka_message_t* message, void* self) {
   const auto index = reinterpret_cast<std::uintptr_t>(message->_private);
-  static_cast<KafkaProducer*>(self)->reports_.push_back(
-      ReportOf(index, message->err, rd_kafka_message_errstr(message)));
+  auto* const ours = static_cast<KafkaProducer*>(self);
+  ours->reports_.push_back(ReportOf(index, message->err, rd_kafka_message_errstr(message)));
+  if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) ours->all_down_since_.reset();
 }
 
 void KafkaProducer::OnError(rd_kafka_t* producer, int error, const char* reason, void* self) {
   auto* const ours = static_cast<KafkaProducer*>(self);
+  if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+    if (!ours->all_down_since_.has_value()) {
+      ours->all_down_since_ = std::chrono::steady_clock::now();
+    }
+    if (!ours->last_error_.empty()) return;  // It says more.
+  }
   ours->last_error_ = reason;
   if (error == RD_KAFKA_RESP_ERR__FATAL) {
     std::array<char, kErrorBytesMax> text{};
     rd_kafka_fatal_error(producer, text.data(), text.size());
     ours->last_error_ = text.data();
   }
-  if (error == RD_KAFKA_RESP_ERR__FATAL || error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
-      error == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
+  if (error == RD_KAFKA_RESP_ERR__FATAL || error == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
     ours->trouble_ = ours->last_error_;
   }
 }
@@ -157,6 +165,7 @@ void KafkaProducer::ForgetTrouble() {
   rd_kafka_poll(producer_, 0);
   trouble_.clear();
   last_error_.clear();
+  all_down_since_.reset();
 }
 
 std::vector<KafkaReport> KafkaProducer::Produce(std::size_t index, const std::string& topic,
@@ -182,6 +191,10 @@ std::vector<KafkaReport> KafkaProducer::Produce(std::size_t index, const std::st
 
 std::vector<KafkaReport> KafkaProducer::Poll(std::chrono::milliseconds wait) {
   rd_kafka_poll(producer_, static_cast<int>(wait.count()));
+  if (all_down_since_.has_value() &&
+      std::chrono::steady_clock::now() - *all_down_since_ >= kAllDownMax) {
+    trouble_ = last_error_;
+  }
   return std::exchange(reports_, {});
 }
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,9 @@ class KafkaProducer {
   std::vector<KafkaReport> reports_;
   std::string trouble_;
   std::string last_error_;
+  // Since when no broker could be reached, unless one could again. A name with several addresses is
+  // tried at one after the other, so that this may pass.
+  std::optional<std::chrono::steady_clock::time_point> all_down_since_;
 };
 
 }  // namespace eventstore::sinks

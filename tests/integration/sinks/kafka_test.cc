@@ -110,7 +110,7 @@ TEST_CASE("KafkaTheDeadlineHoldsAndAnInterruptionIsHeardWhileNoAnswerComes") {
 TEST_CASE("KafkaABrokerThatCannotBeReachedIsToldWithItsAddress") {
   const auto sink =
       MakeSink("kafka", {{"brokers", "127.0.0.1:" + std::to_string(FreePort())}, {"topic", "s"}});
-  const auto deliveries = PublishInTime(*sink, ManyStreams(1, 1), milliseconds(1000));
+  const auto deliveries = PublishInTime(*sink, ManyStreams(1, 1), milliseconds(3000));
   RequireAway(deliveries);
   CHECK(deliveries[0].error.find("127.0.0.1") != std::string::npos);
 }
