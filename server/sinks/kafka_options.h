@@ -31,6 +31,7 @@ struct KafkaOptions {
   static KafkaOptions Of(const Settings& settings);
 };
 
+// What each setting must be, with its documentation and default.
 [[nodiscard]] SettingRules KafkaRules();
 
 }  // namespace eventstore::sinks

@@ -28,6 +28,7 @@ struct NatsOptions {
   static NatsOptions Of(const Settings& settings);
 };
 
+// What each setting must be, with its documentation and default.
 [[nodiscard]] SettingRules NatsRules();
 
 }  // namespace eventstore::sinks

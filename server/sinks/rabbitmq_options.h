@@ -32,6 +32,7 @@ struct RabbitmqOptions {
   static RabbitmqOptions Of(const Settings& settings);
 };
 
+// What each setting must be, with its documentation and default.
 [[nodiscard]] SettingRules RabbitmqRules();
 
 }  // namespace eventstore::sinks

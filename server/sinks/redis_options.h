@@ -29,6 +29,7 @@ struct RedisOptions {
   static RedisOptions Of(const Settings& settings);
 };
 
+// What each setting must be, with its documentation and default.
 [[nodiscard]] SettingRules RedisRules();
 
 }  // namespace eventstore::sinks

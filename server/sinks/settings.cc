@@ -120,8 +120,6 @@ void CheckPairs(const SettingRules& rules, const std::map<std::string, std::stri
 Settings::Settings(const SettingRules* rules, std::map<std::string, std::string> values)
     : rules_(rules), values_(std::move(values)) {}
 
-bool Settings::Has(const std::string& name) const { return !Text(name).empty(); }
-
 std::string Settings::Text(const std::string& name) const {
   const auto found = values_.find(name);
   return found != values_.end() ? found->second : Find(*rules_, name)->key.default_text;
@@ -257,19 +255,23 @@ SettingRule TemplateRule(std::string name, std::string fallback, bool of_stream,
 
 SettingRule AddressRule(std::string name, std::vector<std::string> schemes, bool many,
                         std::string doc) {
+  const bool may_have_path = schemes.front() == "http";
   const std::string forms = absl::StrJoin(schemes, ":// or ") + "://";
   SinkKey key{std::move(name), std::move(doc),
               absl::StrCat(many ? "addresses, with commas between them, that start with "
                                 : "an address that starts with ",
-                           forms, " and has no user or password in it"),
+                           forms, " and has no user or password",
+                           may_have_path ? "" : " and no path", " in it"),
               "", true};
-  return {std::move(key), [schemes = std::move(schemes), many](std::string_view text) {
+  return {std::move(key),
+          [schemes = std::move(schemes), many, may_have_path](std::string_view text) {
             for (const absl::string_view one : absl::StrSplit(View(text), ',')) {
               Address address;
               if (!ParseAddress({one.data(), one.size()}, 1, &address)) return false;
               if (std::find(schemes.begin(), schemes.end(), address.scheme) == schemes.end()) {
                 return false;
               }
+              if (!may_have_path && !address.path.empty()) return false;
             }
             return many || text.find(',') == std::string_view::npos;
           }};

@@ -32,8 +32,6 @@ class Settings {
   // `rules` must outlive it.
   Settings(const SettingRules* rules, std::map<std::string, std::string> values);
 
-  // Whether it is set to something.
-  [[nodiscard]] bool Has(const std::string& name) const;
   [[nodiscard]] std::string Text(const std::string& name) const;
   [[nodiscard]] bool Flag(const std::string& name) const;
   [[nodiscard]] std::int64_t Number(const std::string& name) const;
@@ -52,7 +50,6 @@ struct Secret {
 
   // From `name` and `name`_file.
   static Secret Of(const Settings& settings, const std::string& name);
-  [[nodiscard]] bool is_set() const { return !text.empty() || !file.empty(); }
   // Empty if not set. Errors name the file only.
   [[nodiscard]] absl::StatusOr<std::string> Read() const;
 };
@@ -64,6 +61,7 @@ struct TlsOptions {
   std::string key_file;
   bool verify = true;
 
+  // From the settings of TlsRules.
   static TlsOptions Of(const Settings& settings);
 };
 
@@ -89,7 +87,8 @@ struct Address {
 // A template (template.h). `of_stream`: of what all events of a stream share only.
 [[nodiscard]] SettingRule TemplateRule(std::string name, std::string fallback, bool of_stream,
                                        std::string doc);
-// One address, or several with commas between them where `many`. Required.
+// One address, or several with commas between them where `many`. Required. Only a web address may
+// have a path.
 [[nodiscard]] SettingRule AddressRule(std::string name, std::vector<std::string> schemes, bool many,
                                       std::string doc);
 

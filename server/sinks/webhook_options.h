@@ -28,6 +28,7 @@ struct WebhookOptions {
   static WebhookOptions Of(const Settings& settings);
 };
 
+// What each setting must be, with its documentation and default.
 [[nodiscard]] SettingRules WebhookRules();
 
 }  // namespace eventstore::sinks

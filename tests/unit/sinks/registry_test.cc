@@ -73,6 +73,12 @@ TEST_CASE("SettingsMalformedAddressesAreRefused") {
   }
 }
 
+TEST_CASE("SettingsAPathThatWouldBeIgnoredIsRefused") {
+  const SettingRules rules = {AddressRule("url", {"amqp", "amqps"}, false, "Where.")};
+  CHECK(CheckSettings(rules, {{"url", "amqp://host:5672"}}).empty());
+  CHECK(CheckSettings(rules, {{"url", "amqp://host:5672/vhost"}}).size() == 1);
+}
+
 TEST_CASE("SettingsOfASecretAndItsFileOneMayBeSetOfACertificateAndItsKeyBoth") {
   CHECK(ProblemOf({{"password", "a"}, {"password_file", "/dev/null"}}, "password") ==
         "stands beside password_file; set one of them");
@@ -100,7 +106,7 @@ TEST_CASE("SettingsDefaultsStandWhereNothingIsSet") {
   CHECK(settings.Number("count") == 7);
   CHECK(settings.Flag("flag"));
   CHECK(settings.Text("mode") == "binary");
-  CHECK_FALSE(settings.Has("password"));
+  CHECK(settings.Text("password").empty());
 }
 
 TEST_CASE("SettingsAnAddressIsTakenApart") {
