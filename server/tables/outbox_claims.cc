@@ -20,29 +20,38 @@ constexpr pg::Statement kAddSink{
 constexpr pg::Statement kLockSink{"outbox_lock_sink",
                                   "SELECT FROM outbox_sinks WHERE sink = $1 FOR UPDATE"};
 
+// For the claim's transaction only: with these no statistics, and no lack of them, can talk the
+// planner out of the order of an index.
+constexpr pg::Statement kKeepPlans{
+    "outbox_keep_plans",
+    "SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true),"
+    " set_config('plan_cache_mode', 'force_generic_plan', true)"};
+
 // What keeps `o` and everything behind it in its stream from being given; $2: a stream goes on
-// after a failed entry.
+// after a failed entry. Never NULL.
 #define EVENTSTORE_OUTBOX_BLOCKS                                                       \
   "(o.status = 'claimed' OR (o.status = 'failed' AND NOT $2) OR (o.status = 'pending'" \
-  " AND o.next_attempt_at > c.now))"
+  " AND coalesce(o.next_attempt_at, c.now) > c.now))"
 #define EVENTSTORE_OUTBOX_CLOCK "(SELECT clock_timestamp() AS now OFFSET 0) c"
 
 // Entries of the window before the first of their stream that blocks, in order. What is pending
-// before them in their stream is in the window as well.
+// before them in their stream is in the window as well. The first of each stream looks up where it
+// ends, and a window function tells the others: a join would compare all with all while there are
+// no statistics.
 constexpr pg::Statement kFindInWindow{
     "outbox_find_in_window",
     "WITH seen AS MATERIALIZED (SELECT id, stream_key, global_position FROM event_outbox"
     " WHERE sink = $1 AND status = 'pending' ORDER BY global_position LIMIT $4),"
-    " ends AS MATERIALIZED (SELECT s.stream_key, b.global_position AS position"
-    " FROM (SELECT stream_key, max(global_position) AS last FROM seen GROUP BY stream_key) s"
-    " CROSS JOIN " EVENTSTORE_OUTBOX_CLOCK
-    " LEFT JOIN LATERAL (SELECT o.global_position FROM event_outbox o WHERE o.sink = $1"
-    " AND o.stream_key = s.stream_key AND o.status <> 'published'"
-    " AND o.global_position <= s.last AND " EVENTSTORE_OUTBOX_BLOCKS
-    " ORDER BY o.sink, o.stream_key, o.global_position LIMIT 1) b ON true),"
-    " free AS (SELECT s.id, s.stream_key, s.global_position FROM seen s JOIN ends e"
-    " ON e.stream_key = s.stream_key WHERE e.position IS NULL OR s.global_position < e.position"
-    " ORDER BY s.global_position LIMIT $3)"
+    " placed AS (SELECT s.*, row_number() OVER (PARTITION BY stream_key ORDER BY global_position)"
+    " AS place, max(global_position) OVER (PARTITION BY stream_key) AS last FROM seen s),"
+    " looked AS (SELECT p.*, CASE WHEN place = 1 THEN (SELECT o.global_position"
+    " FROM event_outbox o WHERE o.sink = $1 AND o.stream_key = p.stream_key"
+    " AND o.status <> 'published' AND o.global_position <= p.last AND " EVENTSTORE_OUTBOX_BLOCKS
+    " ORDER BY o.sink, o.stream_key, o.global_position LIMIT 1) END AS own_end"
+    " FROM placed p CROSS JOIN " EVENTSTORE_OUTBOX_CLOCK
+    "), ended AS (SELECT l.*, min(own_end) OVER (PARTITION BY stream_key) AS ends FROM looked l),"
+    " free AS (SELECT * FROM ended WHERE ends IS NULL OR global_position < ends"
+    " ORDER BY global_position LIMIT $3)"
     " SELECT f.id, f.stream_key, f.global_position, n.seen FROM (SELECT count(*) AS seen FROM seen)"
     " n LEFT JOIN free f ON true ORDER BY f.global_position"};
 
@@ -77,17 +86,15 @@ constexpr pg::Statement kFindInStreams{
 // answer is bounded.
 constexpr pg::Statement kTake{
     "outbox_take",
-    "WITH found AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])"
-    " AS n(id, stream_key, global_position)),"
-    " locked AS MATERIALIZED (SELECT o.id, octet_length(o.event_data::text) AS size"
-    " FROM event_outbox o WHERE o.id = ANY($1) AND o.status = 'pending' AND"
-    " (o.next_attempt_at IS NULL OR o.next_attempt_at <= clock_timestamp())"
-    " FOR UPDATE SKIP LOCKED),"
-    " taken AS (SELECT id FROM (SELECT f.id, bool_and(l.id IS NOT NULL) OVER"
-    " (PARTITION BY f.stream_key ORDER BY f.global_position) AS whole,"
-    " sum(coalesce(l.size, 0)) OVER (ORDER BY f.global_position, f.id)"
-    " - coalesce(l.size, 0) AS before FROM found f LEFT JOIN locked l ON l.id = f.id) w"
-    " WHERE whole AND before < $7),"
+    "WITH found AS MATERIALIZED (SELECT n.*, l.id IS NOT NULL AS is_free, coalesce(l.size, 0)"
+    " AS size FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])"
+    " AS n(id, stream_key, global_position) LEFT JOIN LATERAL (SELECT o.id,"
+    " octet_length(o.event_data::text) AS size FROM event_outbox o WHERE o.id = n.id"
+    " AND o.status = 'pending' AND coalesce(o.next_attempt_at, '-infinity') <= clock_timestamp()"
+    " LIMIT 1 FOR UPDATE SKIP LOCKED) l ON true),"
+    " taken AS (SELECT id FROM (SELECT f.id, bool_and(is_free) OVER (PARTITION BY stream_key"
+    " ORDER BY global_position) AS whole, sum(size) OVER (ORDER BY global_position, f.id) - size"
+    " AS before FROM found f) w WHERE whole AND before < $7),"
     " q AS (UPDATE event_outbox o SET status = 'claimed', claim_token = $4, claimed_by = $5,"
     " claimed_until = clock_timestamp() + $6 * interval '1 millisecond', next_attempt_at = NULL"
     " FROM taken t WHERE o.id = t.id RETURNING o.*)"
@@ -116,6 +123,7 @@ absl::Status FindCandidates(pg::Connection& connection, const v1::ClaimOutboxReq
   pg::Pipeline pipeline(&connection);
   pipeline.Add(kAddSink, std::move(pg::Params().Text(request.sink())));
   pipeline.Add(kBegin, {});
+  pipeline.Add(kKeepPlans, {});
   pipeline.Add(kLockSink, std::move(pg::Params().Text(request.sink())));
   pipeline.Add(kFindInWindow, std::move(look().Int64(window)));
   const pg::Pipeline::Outcome outcome = pipeline.Run(deadline);

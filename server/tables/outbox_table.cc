@@ -31,8 +31,8 @@ constexpr pg::Statement kComplete{
     "outbox_complete",
     "UPDATE event_outbox SET status = 'published', published_at = clock_timestamp(),"
     " next_attempt_at = NULL, " EVENTSTORE_OUTBOX_NO_CLAIM
-    " WHERE id IN (SELECT id FROM event_outbox WHERE id = ANY($2) AND claim_token = $1"
-    " AND status = 'claimed' ORDER BY id FOR UPDATE) AND claim_token = $1 AND status = 'claimed'"};
+    " WHERE id = ANY (ARRAY(SELECT id FROM event_outbox WHERE id = ANY($2) AND claim_token = $1"
+    " AND status = 'claimed' ORDER BY id FOR UPDATE)) AND claim_token = $1 AND status = 'claimed'"};
 
 // All that a claim holds, in the order in which every change locks.
 constexpr pg::Statement kLockClaim{
@@ -57,9 +57,9 @@ constexpr pg::Statement kRelease{
 constexpr pg::Statement kReleaseExpired{
     "outbox_release_expired",
     "UPDATE event_outbox SET status = 'pending', " EVENTSTORE_OUTBOX_NO_CLAIM
-    " WHERE id IN (SELECT id FROM event_outbox WHERE sink = $1 AND status = 'claimed'"
+    " WHERE id = ANY (ARRAY(SELECT id FROM event_outbox WHERE sink = $1 AND status = 'claimed'"
     " AND claimed_until <= clock_timestamp() ORDER BY claimed_until LIMIT $2"
-    " FOR UPDATE SKIP LOCKED) AND status = 'claimed'"};
+    " FOR UPDATE SKIP LOCKED)) AND status = 'claimed'"};
 
 struct ClaimedEntry {
   Uuid id{};
