@@ -266,7 +266,7 @@ TEST_CASE("Claims, lists and counts of 200,000 entries read what they need by in
                      " AND backend_type = 'client backend'") == 0;
   }));
   CHECK(SelectInt(*sql,
-                  "SELECT seq_scan FROM pg_stat_user_tables"
+                  "SELECT seq_tup_read FROM pg_stat_user_tables"
                   " WHERE relname = 'event_outbox'") == 0);
   // A walk through one whole index for each of the claims would be two million.
   CHECK(SelectInt(*sql,
