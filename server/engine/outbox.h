@@ -3,7 +3,7 @@
 #define EVENTSTORE_SERVER_ENGINE_OUTBOX_H_
 
 #include <functional>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "eventstore/v1/outbox_service.pb.h"

@@ -121,9 +121,9 @@ absl::Status FindCandidates(pg::Connection& connection, const v1::ClaimOutboxReq
     return pg::Params().Text(request.sink()).Bool(pass_failed).Int64(request.limit());
   };
   pg::Pipeline pipeline(&connection);
-  pipeline.Add(kAddSink, std::move(pg::Params().Text(request.sink())));
   pipeline.Add(kBegin, {});
   pipeline.Add(kKeepPlans, {});
+  pipeline.Add(kAddSink, std::move(pg::Params().Text(request.sink())));
   pipeline.Add(kLockSink, std::move(pg::Params().Text(request.sink())));
   pipeline.Add(kFindInWindow, std::move(look().Int64(window)));
   const pg::Pipeline::Outcome outcome = pipeline.Run(deadline);
