@@ -101,6 +101,25 @@ TEST_CASE("A retry makes failed entries pending and waiting ones due", "[outbox_
   CHECK(desk.Count("status = 'claimed'") == 1);
 }
 
+TEST_CASE("What may set entries free wakes the relays", "[outbox_admin]") {
+  OutboxDesk desk(TwoSinks());
+  std::atomic<int> woken{0};
+  desk.store->outbox().OnChanged([&woken] { ++woken; });
+  desk.Fill("a", 2);
+  const auto claimed = desk.Claim();
+  (void)desk.List();
+  CHECK(woken == 0);
+  desk.Complete(claimed.claim_token(), {claimed.entries(0).id()});
+  CHECK(woken == 1);
+  desk.Fail(claimed.claim_token(), {claimed.entries(1).id()});
+  CHECK(woken == 2);
+  v1::PauseOutboxRequest pause;
+  pause.set_sink("hook");
+  pause.set_paused(true);
+  desk.Must(&Outbox::PauseOutbox, pause);
+  CHECK(woken == 3);
+}
+
 TEST_CASE("A retry by ids changes nothing where one does not exist", "[outbox_admin]") {
   OutboxDesk desk;
   desk.Fill("a", 3);
