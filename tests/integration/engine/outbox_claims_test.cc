@@ -108,7 +108,7 @@ TEST_CASE("An entry that is not due holds back its stream and nothing else", "[o
   auto claimed = desk.Claim(1);
   desk.Fail(claimed.claim_token(), IdsOf(claimed));
   CHECK(wait("BETWEEN '20 seconds' AND '60 seconds'"));
-  claimed = desk.Claim();
+  claimed = desk.Claim(1);
   CHECK(PositionsOf(claimed) == Positions{3});
   Run(*desk.sql, "UPDATE event_outbox SET next_attempt_at = NULL");
   claimed = desk.Claim(1);
