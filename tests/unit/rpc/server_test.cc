@@ -35,9 +35,10 @@ HealthCheckResponse::ServingStatus CheckHealth(TestServer& server, const std::st
 
 TEST_CASE("Health follows the store, as a whole and by service") {
   TestServer server;
-  for (const char* service : {"", "eventstore.v1.EventStoreService",
-                              "eventstore.v1.ProjectionService", "eventstore.v1.DeadLetterService",
-                              "eventstore.v1.SnapshotService", "eventstore.v1.AdminService"}) {
+  for (const char* service :
+       {"", "eventstore.v1.EventStoreService", "eventstore.v1.ProjectionService",
+        "eventstore.v1.DeadLetterService", "eventstore.v1.SnapshotService",
+        "eventstore.v1.OutboxService", "eventstore.v1.AdminService"}) {
     INFO(service);
     server.server().SetServing(false);
     CHECK(CheckHealth(server, service) == HealthCheckResponse::NOT_SERVING);
