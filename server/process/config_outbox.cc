@@ -38,13 +38,6 @@ std::string VariablePrefix(const std::string& sink) {
   return name;
 }
 
-std::string LowerCase(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return text;
-}
-
 std::string DidYouMean(const std::string& text, const std::vector<std::string>& candidates) {
   const std::string closest = ClosestTo(text, candidates);
   return closest.empty() ? "; there are " + JoinChoices(candidates)

@@ -190,7 +190,7 @@ TEST_CASE("A stream that waits with thousands of entries does not starve the oth
   OutboxDatabase database;
   MemoryBroker broker;
   broker.Refuse("blocked/1");
-  for (int i = 0; i < 10; ++i) database.Add({"blocked"}, 2'000);
+  for (int i = 0; i < 3; ++i) database.Add({"blocked"}, 2'000);
   database.Add({"a", "b"}, 5);
   engine::StoreOptions options = RelayOptions(database.conninfo(), &broker);
   options.outbox.sinks[0].attempts_max = 1;
@@ -216,7 +216,7 @@ TEST_CASE("A stream that waits with thousands of entries does not starve the oth
   REQUIRE(
       Eventually([&] { return database.Count("status = 'pending'") == 0; }, milliseconds(60'000)));
   CHECK(broker.VersionsOf("a") == UpTo(205));
-  CHECK(broker.Count() == 20'200 + 205 + 6);
+  CHECK(broker.Count() == 6'200 + 205 + 6);
 }
 
 }  // namespace
