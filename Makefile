@@ -66,7 +66,7 @@ test-asan: deps
 test-asan-unit: deps
 	cmake --preset asan > /dev/null
 	cmake --build build-asan --parallel $(JOBS) --target unit_core unit_telemetry unit_pg \
-	  unit_tables unit_engine unit_faults unit_rpc unit_process unit_client
+	  unit_tables unit_sinks unit_engine unit_faults unit_rpc unit_process unit_client
 	cd build-asan && ctest --output-on-failure --no-tests=error -L unit
 
 test-tsan: deps
@@ -78,7 +78,7 @@ test-tsan: deps
 thread-safety: deps
 	cmake --preset clang-thread-safety > /dev/null
 	cmake --build build-clang --parallel $(JOBS) --target eventstore_telemetry eventstore_core \
-	  eventstore_pg eventstore_tables eventstore_engine
+	  eventstore_pg eventstore_tables eventstore_sinks eventstore_engine
 
 bench: build
 	tests/bench/bench.py $(BUILD) $(BENCH_FLAGS)
