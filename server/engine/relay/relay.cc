@@ -25,6 +25,8 @@ constexpr milliseconds kReconnectMax{2'000};
 constexpr std::int64_t kSweepStreams = 1'000;
 // How long giving the lease back may take; others wait for its end otherwise.
 constexpr milliseconds kGiveBack{1'000};
+// How long marking what was acknowledged may take after an interruption.
+constexpr milliseconds kLastMarks{1'000};
 
 }  // namespace
 
@@ -65,18 +67,19 @@ void Relay::BeginStop() {
 
 void Relay::Stop(Deadline deadline) {
   BeginStop();
-  bool ended = false;
-  {
-    MutexLock lock(&mutex_);
-    while (!ended_ && changed_.WaitUntil(&mutex_, deadline)) {
-    }
-    ended = ended_;
-  }
-  if (!ended) {
+  if (!AwaitEnd(deadline)) {
     publisher_->Interrupt();
-    session_.Interrupt();
+    // What was acknowledged by then is marked still, unless the database does not answer.
+    if (!AwaitEnd(Clock::now() + kLastMarks)) session_.Interrupt();
   }
   if (thread_.joinable()) thread_.join();
+}
+
+bool Relay::AwaitEnd(Deadline deadline) {
+  MutexLock lock(&mutex_);
+  while (!ended_ && changed_.WaitUntil(&mutex_, deadline)) {
+  }
+  return ended_;
 }
 
 bool Relay::Stopped() {

@@ -47,14 +47,16 @@ class Relay {
   void NoticeChange();
   // Takes no further batch. Any thread; does not block.
   void BeginStop();
-  // Lets the batch that runs end until `deadline` and interrupts it then; gives the lease back and
-  // joins the thread. Idempotent.
+  // Lets the batch that runs end until `deadline` and interrupts it then, which may take a second
+  // or two; gives the lease back and joins the thread. Idempotent.
   void Stop(Deadline deadline);
 
  private:
   // How the relay is, as the metrics have it.
   enum class State { kStandby, kRunning, kUnavailable, kPaused };
 
+  // Whether the thread has come to its end by `deadline`.
+  [[nodiscard]] bool AwaitEnd(Deadline deadline);
   void ThreadMain();
   void Wait();
   [[nodiscard]] bool Stopped();
