@@ -14,6 +14,15 @@ CREATE INDEX IF NOT EXISTS idx_outbox_sink ON event_outbox (sink, global_positio
 -- What stands before a row in its stream.
 CREATE INDEX IF NOT EXISTS idx_outbox_stream ON event_outbox (sink, stream_key, global_position)
     WHERE status <> 'published';
+-- Claims, by whom holds them and by when they end.
+CREATE INDEX IF NOT EXISTS idx_outbox_claim ON event_outbox (claim_token) WHERE status = 'claimed';
+CREATE INDEX IF NOT EXISTS idx_outbox_claimed ON event_outbox (sink, claimed_until)
+    WHERE status = 'claimed';
+-- Lists, in the order of the positions.
+CREATE INDEX IF NOT EXISTS idx_outbox_open ON event_outbox (global_position, id)
+    WHERE status <> 'published';
+CREATE INDEX IF NOT EXISTS idx_outbox_done ON event_outbox (global_position, id)
+    WHERE status = 'published';
 -- What the retention deletes.
 CREATE INDEX IF NOT EXISTS idx_outbox_published ON event_outbox (published_at)
     WHERE status = 'published';

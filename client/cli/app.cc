@@ -67,6 +67,7 @@ int RunCli(int argc, const char* const* argv, Console* console, Interrupt* inter
   AddCheckpointsCommand(&app, &action);
   AddDeadLettersCommand(&app, &action);
   AddSnapshotsCommand(&app, &action);
+  AddOutboxCommand(&app, &action);
   AddQueryCommand(&app, &action);
   AddPayloadIndexesCommand(&app, &action);
   AddBenchCommand(&app, &action);

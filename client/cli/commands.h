@@ -32,6 +32,8 @@ void AddCheckpointsCommand(CLI::App* app, Action* action);
 void AddDeadLettersCommand(CLI::App* app, Action* action);
 // snapshots list|get|save|delete
 void AddSnapshotsCommand(CLI::App* app, Action* action);
+// outbox list|claim|complete|fail|retry|stats|pause|resume|purge
+void AddOutboxCommand(CLI::App* app, Action* action);
 // query
 void AddQueryCommand(CLI::App* app, Action* action);
 // payload-indexes list|create|drop

@@ -42,9 +42,9 @@ bool StartsWithAny(std::string_view text, const Texts& prefixes) {
   });
 }
 
-bool HasAllTags(const v1::Event& event, const Texts& tags) {
-  return std::all_of(tags.begin(), tags.end(), [&event](const std::string& tag) {
-    return std::find(event.tags().begin(), event.tags().end(), tag) != event.tags().end();
+bool HasAllTags(const Texts& of_event, const Texts& tags) {
+  return std::all_of(tags.begin(), tags.end(), [&of_event](const std::string& tag) {
+    return std::find(of_event.begin(), of_event.end(), tag) != of_event.end();
   });
 }
 
@@ -94,22 +94,30 @@ absl::StatusOr<std::shared_ptr<const EventFilter>> EventFilter::Make(const v1::F
 }
 
 bool EventFilter::Matches(const v1::Event& event) const {
+  return Matches(event.stream(), event.event_type(), event.tags());
+}
+
+bool EventFilter::Matches(const v1::StreamId& stream, const v1::NewEvent& event) const {
+  return Matches(stream, event.event_type(), event.tags());
+}
+
+bool EventFilter::Matches(const v1::StreamId& stream, const std::string& event_type,
+                          const Texts& tags) const {
   if (matches_everything_) return true;
-  const v1::StreamId& stream = event.stream();
   if (!proto_.tenant_id().empty() && stream.tenant_id() != proto_.tenant_id()) return false;
   if (!aggregate_types_.empty() && !aggregate_types_.contains(stream.aggregate_type())) {
     return false;
   }
-  if (!event_types_.empty() && !event_types_.contains(event.event_type())) return false;
+  if (!event_types_.empty() && !event_types_.contains(event_type)) return false;
   if (!proto_.event_type_prefixes().empty() &&
-      !StartsWithAny(event.event_type(), proto_.event_type_prefixes())) {
+      !StartsWithAny(event_type, proto_.event_type_prefixes())) {
     return false;
   }
   if (!proto_.aggregate_id_prefixes().empty() &&
       !StartsWithAny(stream.aggregate_id(), proto_.aggregate_id_prefixes())) {
     return false;
   }
-  return HasAllTags(event, proto_.tags()) && MatchesRegex(event.event_type());
+  return HasAllTags(tags, proto_.tags()) && MatchesRegex(event_type);
 }
 
 bool EventFilter::MatchesRegex(std::string_view event_type) const {

@@ -27,6 +27,8 @@ class EventFilter {
 
   // Whether an event matches all fields. Reads its types, ids, tags and tenant only.
   [[nodiscard]] bool Matches(const v1::Event& event) const;
+  // The same for an event that is about to be written; its tags each once.
+  [[nodiscard]] bool Matches(const v1::StreamId& stream, const v1::NewEvent& event) const;
 
   // Whether the event type matches the regular expression; true if there is none.
   [[nodiscard]] bool MatchesRegex(std::string_view event_type) const;
@@ -39,6 +41,10 @@ class EventFilter {
 
  private:
   EventFilter() = default;
+
+  using Texts = google::protobuf::RepeatedPtrField<std::string>;
+  [[nodiscard]] bool Matches(const v1::StreamId& stream, const std::string& event_type,
+                             const Texts& tags) const;
 
   v1::Filter proto_;
   std::unordered_set<std::string> aggregate_types_;

@@ -9,6 +9,7 @@
 
 #include "server/pg/errors.h"
 #include "server/tables/lone_append.h"
+#include "server/tables/outbox_table.h"
 #include "server/tables/snapshots_table.h"
 #include "server/telemetry/logging.h"
 
@@ -36,6 +37,18 @@ std::int64_t BlockOf(std::string_view ctid) {
   return block;
 }
 
+std::vector<tables::OutboxTarget> TargetsOf(const std::vector<tables::NewEventRow>& rows,
+                                            const OutboxRoutes& routes) {
+  std::vector<tables::OutboxTarget> targets;
+  if (routes.empty()) return targets;
+  for (const tables::NewEventRow& row : rows) {
+    for (const std::string* const sink : routes.SinksOf(*row.stream, *row.event)) {
+      targets.push_back({row.global_position, *sink});
+    }
+  }
+  return targets;
+}
+
 }  // namespace
 
 bool SaysCommitIsInDoubt(const pg::Notice& notice) {
@@ -43,8 +56,11 @@ bool SaysCommitIsInDoubt(const pg::Notice& notice) {
   return notice.severity == "WARNING" && (notice.sqlstate == "01000" || notice.sqlstate == "57P01");
 }
 
-LaneSession::LaneSession(const StoreOptions& options, Uuid daemon_id)
-    : options_(options), daemon_id_(daemon_id), connection_options_(options.connection) {
+LaneSession::LaneSession(const StoreOptions& options, Uuid daemon_id, const OutboxRoutes* routes)
+    : options_(options),
+      daemon_id_(daemon_id),
+      routes_(routes),
+      connection_options_(options.connection) {
   const WriterOptions& writer = options.writer;
   auto& settings = connection_options_.settings;
   settings.emplace_back("lock_timeout", Milliseconds(writer.lock_timeout_ms));
@@ -254,6 +270,9 @@ LaneDatabase::Written LaneSession::Write(const BatchWrite& write) {
       tables::AddInsertEvents(&pipeline, *write.rows, write.created_at_micros);
     }
   }
+  // A lone event that goes to a sink takes one statement more, as a batch does.
+  const std::vector<tables::OutboxTarget> targets = TargetsOf(*write.rows, *routes_);
+  if (!targets.empty()) tables::AddInsertOutbox(&pipeline, targets);
   for (const tables::CheckpointWrite& checkpoint : write.checkpoints) {
     absl::Status added = tables::AddWriteCheckpoint(&pipeline, checkpoint);
     if (!added.ok()) return {.status = std::move(added)};

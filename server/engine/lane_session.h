@@ -14,6 +14,7 @@
 #include "server/core/ids.h"
 #include "server/engine/lane_database.h"
 #include "server/engine/options.h"
+#include "server/engine/outbox_routes.h"
 #include "server/pg/connection.h"
 #include "server/tables/log_table.h"
 
@@ -24,8 +25,8 @@ namespace eventstore::engine {
 // by the lane's thread only, but for Interrupt.
 class LaneSession : public LaneDatabase {
  public:
-  // `options` must outlive this object.
-  LaneSession(const StoreOptions& options, Uuid daemon_id);
+  // `options` and `routes` must outlive this object.
+  LaneSession(const StoreOptions& options, Uuid daemon_id, const OutboxRoutes* routes);
 
   absl::StatusOr<Opened> Open(std::int64_t known_epoch) override;
   void Close() override { SetConnection(nullptr); }
@@ -68,6 +69,7 @@ class LaneSession : public LaneDatabase {
 
   const StoreOptions& options_;
   const Uuid daemon_id_;
+  const OutboxRoutes* const routes_;
   pg::ConnectionOptions connection_options_;
   // Changed by the lane's thread only, under the mutex, so that Interrupt finds it alive.
   Mutex mutex_;

@@ -42,8 +42,9 @@ pg::ConnectionOptions PooledConnection(const StoreOptions& options) {
 
 }  // namespace
 
-Store::Store(StoreOptions options, telemetry::Metrics* metrics)
+Store::Store(StoreOptions options, OutboxRoutes routes, telemetry::Metrics* metrics)
     : options_(std::move(options)),
+      routes_(std::move(routes)),
       daemon_id_(MakeUuidV7()),
       metrics_(metrics),
       partitions_(options_.partitions),
@@ -54,7 +55,9 @@ Store::Store(StoreOptions options, telemetry::Metrics* metrics)
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options,
                                                    telemetry::Metrics* metrics, Deadline deadline) {
-  std::unique_ptr<Store> store(new Store(std::move(options), metrics));
+  auto routes = OutboxRoutes::Make(options.outbox, options.limits);
+  if (!routes.ok()) return routes.status();
+  std::unique_ptr<Store> store(new Store(std::move(options), *std::move(routes), metrics));
   auto connection = store->pool_->Acquire(deadline);
   if (!connection.ok()) return ToStoreError(connection.status());
   auto head = tables::ReadHead(**connection, deadline);
@@ -80,6 +83,8 @@ absl::Status Store::Start(const tables::Head& head, std::int64_t partition_end) 
   projections_ = std::make_unique<TableProjections>(&reader_->workers());
   dead_letters_ = std::make_unique<TableDeadLetters>(&reader_->workers());
   snapshots_ = std::make_unique<TableSnapshots>(&reader_->workers());
+  outbox_ = std::make_unique<TableOutbox>(options_.outbox, &reader_->workers());
+  outbox_->OnChanged([this] { relays_->NoticeChange(); });
   index_builder_ = std::make_unique<PayloadIndexBuilder>(options_, daemon_id_);
   payload_indexes_ =
       std::make_unique<TablePayloadIndexes>(&reader_->workers(), index_builder_.get());
@@ -104,7 +109,8 @@ absl::Status Store::Start(const tables::Head& head, std::int64_t partition_end) 
           },
           [this](std::function<void()> settled) { groups_->Settle(std::move(settled)); }});
   writer_ = std::make_unique<Writer>(
-      options_, std::make_unique<LaneSession>(options_, daemon_id_), metrics_->Lane(options_.name),
+      options_, std::make_unique<LaneSession>(options_, daemon_id_, &routes_),
+      metrics_->Lane(options_.name),
       Writer::Callbacks{
           [this](CommittedBatch batch) {
             relays_->NoticeCommit();

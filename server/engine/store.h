@@ -16,6 +16,8 @@
 #include "server/engine/lifecycle.h"
 #include "server/engine/listener.h"
 #include "server/engine/options.h"
+#include "server/engine/outbox.h"
+#include "server/engine/outbox_routes.h"
 #include "server/engine/partition_planner.h"
 #include "server/engine/payload_indexes.h"
 #include "server/engine/projection_sampler.h"
@@ -36,7 +38,8 @@ class Store {
  public:
   // Opens a store whose schema is up to date (see Migrator): reads its identity, makes the first
   // partitions and starts its threads. `metrics` must outlive it. Errors: STORE_UNAVAILABLE while
-  // the database is away (try again), FAILED_PRECONDITION when something must be mended by hand.
+  // the database is away (try again), FAILED_PRECONDITION when something must be mended by hand,
+  // INVALID_REQUEST for routes that are none (see OutboxRoutes).
   [[nodiscard]] static absl::StatusOr<std::unique_ptr<Store>> Open(StoreOptions options,
                                                                    telemetry::Metrics* metrics,
                                                                    Deadline deadline);
@@ -52,6 +55,7 @@ class Store {
   [[nodiscard]] Projections& projections() { return *projections_; }
   [[nodiscard]] DeadLetters& dead_letters() { return *dead_letters_; }
   [[nodiscard]] Snapshots& snapshots() { return *snapshots_; }
+  [[nodiscard]] TableOutbox& outbox() { return *outbox_; }
   [[nodiscard]] Lifecycle& lifecycle() { return *lifecycle_; }
   [[nodiscard]] PayloadIndexes& payload_indexes() { return *payload_indexes_; }
   [[nodiscard]] pg::Pool& pool() { return *pool_; }
@@ -73,11 +77,12 @@ class Store {
   void Drain(Deadline deadline);
 
  private:
-  Store(StoreOptions options, telemetry::Metrics* metrics);
+  Store(StoreOptions options, OutboxRoutes routes, telemetry::Metrics* metrics);
   [[nodiscard]] absl::Status Start(const tables::Head& head, std::int64_t partition_end);
   void WantMaintenance();
 
   const StoreOptions options_;
+  const OutboxRoutes routes_;
   const Uuid daemon_id_;
   telemetry::Metrics* const metrics_;
   std::string store_id_;
@@ -91,6 +96,7 @@ class Store {
   std::unique_ptr<Projections> projections_;
   std::unique_ptr<DeadLetters> dead_letters_;
   std::unique_ptr<Snapshots> snapshots_;
+  std::unique_ptr<TableOutbox> outbox_;
   std::unique_ptr<PayloadIndexBuilder> index_builder_;
   std::unique_ptr<PayloadIndexes> payload_indexes_;
   std::unique_ptr<Hub> hub_;

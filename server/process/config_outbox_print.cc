@@ -69,7 +69,7 @@ std::string PrintOutbox(const Config& config) {
       "\n"
       "  # Where events go, by name: a-z, 0-9, - and _. Each sink has a type and the settings of "
       "its\n"
-      "  # type, which docs/outbox.md lists, and may have attempts_max, on_failed (hold or "
+      "  # type, which docs/sinks.md lists, and may have attempts_max, on_failed (hold or "
       "continue),\n"
       "  # batch_events_max, publish_timeout_ms, backoff_min_ms and backoff_max_ms. A setting's\n"
       "  # variable is EVENTSTORED_OUTBOX_SINKS_, the sink's name and the key, in upper case and "

@@ -72,6 +72,7 @@ class StoreBackend final : public Backend {
   engine::Projections& projections() override { return store_->projections(); }
   engine::DeadLetters& dead_letters() override { return store_->dead_letters(); }
   engine::Snapshots& snapshots() override { return store_->snapshots(); }
+  engine::Outbox& outbox() override { return store_->outbox(); }
   engine::Lifecycle& lifecycle() override { return store_->lifecycle(); }
   engine::PayloadIndexes& payload_indexes() override { return store_->payload_indexes(); }
 

@@ -15,6 +15,7 @@
 #include "server/engine/groups/groups.h"
 #include "server/engine/hub.h"
 #include "server/engine/lifecycle.h"
+#include "server/engine/outbox.h"
 #include "server/engine/payload_indexes.h"
 #include "server/engine/projections.h"
 #include "server/engine/reader.h"
@@ -66,6 +67,7 @@ class Backend {
   [[nodiscard]] virtual engine::Projections& projections() = 0;
   [[nodiscard]] virtual engine::DeadLetters& dead_letters() = 0;
   [[nodiscard]] virtual engine::Snapshots& snapshots() = 0;
+  [[nodiscard]] virtual engine::Outbox& outbox() = 0;
   [[nodiscard]] virtual engine::Lifecycle& lifecycle() = 0;
   [[nodiscard]] virtual engine::PayloadIndexes& payload_indexes() = 0;
 };

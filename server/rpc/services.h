@@ -14,6 +14,7 @@
 #include "server/rpc/dead_letter_service.h"
 #include "server/rpc/event_store_service.h"
 #include "server/rpc/options.h"
+#include "server/rpc/outbox_service.h"
 #include "server/rpc/projection_service.h"
 #include "server/rpc/snapshot_service.h"
 #include "server/telemetry/metrics.h"
@@ -45,6 +46,7 @@ class Services {
   DeadLetterService dead_letters_;
   ConsumerGroupService groups_;
   SnapshotService snapshots_;
+  OutboxService outbox_;
   AdminService admin_;
   const std::vector<Entry> entries_;
 };

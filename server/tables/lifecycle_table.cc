@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/tables/outbox_data.h"
 #include "server/tables/streams_table.h"
 
 namespace eventstore::tables {
@@ -76,10 +77,12 @@ constexpr char kErase[] =
     " correlation_id = NULL, causation_id = NULL, tags = NULL, size_bytes = 0,"
     " erased_at = clock_timestamp() WHERE " EVENTSTORE_ERASED_EVENTS;
 
+// The events are erased already, so that nothing of their content can be copied.
 constexpr pg::Statement kEraseOutbox{
     "lifecycle_erase_outbox",
-    "UPDATE event_outbox SET event_data = '{\"erased\": true}', last_error = NULL"
-    " WHERE event_id = ANY($1)"};
+    "UPDATE event_outbox o SET event_data = " EVENTSTORE_OUTBOX_ERASED_DATA
+    ", last_error = NULL FROM (SELECT * FROM events WHERE " EVENTSTORE_ERASED_EVENTS
+    ") e WHERE o.event_id = ANY($4) AND o.event_id = e.event_id"};
 // What a reader wrote about the event may quote it.
 constexpr pg::Statement kEraseDeadLetters{
     "lifecycle_erase_dead_letters",
@@ -264,9 +267,12 @@ absl::Status EraseEvents(pg::Connection& connection, const std::vector<ErasedEve
   }
   pg::Pipeline pipeline(&connection);
   pg::ArrayWriter outbox = ids();
+  pg::ArrayWriter outbox_positions = positions();
   pg::ArrayWriter letters = ids();
   pg::ArrayWriter retries = positions();
-  pipeline.Add(kEraseOutbox, std::move(pg::Params().Array(&outbox)));
+  pipeline.Add(
+      kEraseOutbox,
+      std::move(pg::Params().Array(&outbox_positions).Int64(low).Int64(high).Array(&outbox)));
   pipeline.Add(kEraseDeadLetters, std::move(pg::Params().Array(&letters)));
   pipeline.Add(kEraseRetries, std::move(pg::Params().Array(&retries)));
   pg::ArrayWriter audit_ids = ids(), audit_positions = positions(), keys(pg::kInt8),

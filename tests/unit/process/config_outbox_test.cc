@@ -179,9 +179,11 @@ TEST_CASE("A lease must outlast what a sink may take, and each relay has a conne
              Contains("database.connections_max: 19 is less than the 20"));
 }
 
-TEST_CASE("docs/outbox.md has every key of every type of sink") {
+TEST_CASE("docs/outbox.md and docs/sinks.md have every key of every type of sink") {
   std::stringstream documented;
-  documented << std::ifstream(std::string(EVENTSTORE_SOURCE_DIR) + "/docs/outbox.md").rdbuf();
+  for (const char* const file : {"/docs/outbox.md", "/docs/sinks.md"}) {
+    documented << std::ifstream(EVENTSTORE_SOURCE_DIR + std::string(file)).rdbuf();
+  }
   for (const std::string& type : SinkTypeNames()) {
     INFO(type);
     CHECK(documented.str().find("`" + type + "`") != std::string::npos);

@@ -149,6 +149,18 @@ class FakeSnapshots final : public engine::Snapshots {
   EVENTSTORE_FAKE_METHOD(DeleteSnapshots)
 };
 
+class FakeOutbox final : public engine::Outbox {
+ public:
+  EVENTSTORE_FAKE_METHOD(ClaimOutbox)
+  EVENTSTORE_FAKE_METHOD(CompleteOutbox)
+  EVENTSTORE_FAKE_METHOD(FailOutbox)
+  EVENTSTORE_FAKE_METHOD(ListOutbox)
+  EVENTSTORE_FAKE_METHOD(RetryOutbox)
+  EVENTSTORE_FAKE_METHOD(GetOutboxStats)
+  EVENTSTORE_FAKE_METHOD(PauseOutbox)
+  EVENTSTORE_FAKE_METHOD(PurgeOutbox)
+};
+
 class FakePayloadIndexes final : public engine::PayloadIndexes {
  public:
   EVENTSTORE_FAKE_METHOD(CreatePayloadIndex)
@@ -258,6 +270,7 @@ class FakeBackend final : public Backend {
   FakeProjections& projections() override { return projections_; }
   FakeDeadLetters& dead_letters() override { return dead_letters_; }
   FakeSnapshots& snapshots() override { return snapshots_; }
+  FakeOutbox& outbox() override { return outbox_; }
   FakeLifecycle& lifecycle() override { return lifecycle_; }
   FakePayloadIndexes& payload_indexes() override { return payload_indexes_; }
 
@@ -268,6 +281,7 @@ class FakeBackend final : public Backend {
   FakeProjections projections_;
   FakeDeadLetters dead_letters_;
   FakeSnapshots snapshots_;
+  FakeOutbox outbox_;
   FakeLifecycle lifecycle_;
   FakePayloadIndexes payload_indexes_;
 };
