@@ -56,6 +56,11 @@ class MemoryBroker {
       refused_.erase(name);
     }
   }
+  // A worker brings an event.
+  void Take(const v1::Event& event) {
+    MutexLock lock(&mutex_);
+    received_.push_back(NameOf(event));
+  }
   void SetAway(bool away) {
     MutexLock lock(&mutex_);
     away_ = away;
@@ -96,6 +101,10 @@ class MemoryBroker {
     bool interrupted_ = false;  // under the broker's mutex
   };
 
+  static std::string NameOf(const v1::Event& event) {
+    return fmt::format("{}/{}", event.stream().aggregate_id(), event.version());
+  }
+
   std::vector<sinks::Delivery> Publish(std::span<const sinks::Message> messages,
                                        const bool* interrupted) {
     MutexLock lock(&mutex_);
@@ -105,7 +114,7 @@ class MemoryBroker {
     for (std::size_t i = 0; i < messages.size(); ++i) {
       if (ended.contains(messages[i].stream_key)) continue;
       const v1::Event& event = *messages[i].event;
-      const std::string name = fmt::format("{}/{}", event.stream().aggregate_id(), event.version());
+      const std::string name = NameOf(event);
       sinks::Delivery& delivery = deliveries[i];
       if (away_) {
         delivery = {sinks::Outcome::kUnavailable, "connection refused", {}};
@@ -185,20 +194,28 @@ class OutboxDatabase {
   std::int64_t position_ = 0;
 };
 
-// One sink with short times; sweeps are too rare to be what makes a test pass.
-inline engine::StoreOptions RelayOptions(const std::string& conninfo, MemoryBroker* broker) {
-  engine::StoreOptions options = SmallOptions(conninfo);
-  options.outbox.enabled = true;
-  options.outbox.lease_ms = milliseconds(2'600);
-  options.outbox.sweep_interval_ms = seconds(600);
-  options.outbox.make_sink = [broker](const sinks::SinkOptions&) { return broker->Make(); };
+// One sink with short times, to which everything goes; sweeps are too rare to be what makes a test
+// pass.
+inline engine::OutboxOptions RelayOutbox(MemoryBroker* broker) {
+  engine::OutboxOptions outbox;
+  outbox.enabled = true;
+  outbox.lease_ms = milliseconds(2'600);
+  outbox.sweep_interval_ms = seconds(600);
+  outbox.make_sink = [broker](const sinks::SinkOptions&) { return broker->Make(); };
   engine::OutboxSink sink;
   sink.options.name = kSinkName;
   sink.options.type = "memory";
   sink.publish_timeout_ms = milliseconds(500);
   sink.backoff_min_ms = milliseconds(5);
   sink.backoff_max_ms = milliseconds(40);
-  options.outbox.sinks.push_back(sink);
+  outbox.sinks.push_back(sink);
+  outbox.routes = {{.sink = kSinkName}};
+  return outbox;
+}
+
+inline engine::StoreOptions RelayOptions(const std::string& conninfo, MemoryBroker* broker) {
+  engine::StoreOptions options = SmallOptions(conninfo);
+  options.outbox = RelayOutbox(broker);
   return options;
 }
 
