@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "server/engine/relay/backoff.h"
+#include "server/tables/outbox_table.h"
 #include "server/telemetry/logging.h"
 
 namespace eventstore::engine {
@@ -213,6 +214,12 @@ void Relay::Disown(const char* why) {
 }
 
 absl::Status Relay::Sweep() {
+  if (!sweep_after_.has_value()) {
+    // Nobody else does it where no worker claims any more.
+    auto released = tables::ReleaseExpiredClaims(session_.connection(), lease_.sink,
+                                                 session_.RoundTripDeadline());
+    if (!released.ok()) return released.status();
+  }
   auto heads = tables::SweepOutboxStreams(
       session_.connection(), lease_.sink,
       sweep_after_.value_or(std::numeric_limits<std::int64_t>::min()), kSweepStreams,

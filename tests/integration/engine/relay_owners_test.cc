@@ -97,6 +97,21 @@ TEST_CASE("A stream whose first entry is claimed waits; others do not") {
   CHECK(broker.VersionsOf("a") == std::vector<int>{2, 3});
 }
 
+TEST_CASE("A claim that has ended is published by the relay, although nobody claims any more") {
+  OutboxDatabase database;
+  MemoryBroker broker;
+  database.Add({"a"}, 3);
+  Run(*database,
+      "UPDATE event_outbox SET status = 'claimed', claim_token = gen_random_uuid(),"
+      " claimed_until = now() + interval '300 ms' WHERE global_position <= 2");
+  engine::StoreOptions options = RelayOptions(database.conninfo(), &broker);
+  options.outbox.sweep_interval_ms = milliseconds(100);
+  TestRelays relays(options);
+  REQUIRE(database.AwaitPublished(3));
+  CHECK(broker.VersionsOf("a") == UpTo(3));
+  CHECK(database.Count("claim_token IS NOT NULL") == 0);
+}
+
 TEST_CASE("A row that somebody else has locked is skipped with what is behind it in its stream") {
   OutboxDatabase database;
   MemoryBroker broker;
