@@ -20,6 +20,8 @@ using Clock = std::chrono::steady_clock;
 constexpr milliseconds kTick{1'000};
 // When it is tried again to renew a lease where somebody else has its row locked.
 constexpr milliseconds kTickAgain{200};
+// Changes that are told of are looked at together: a worker may make thousands in a second.
+constexpr milliseconds kChangeSpacing{50};
 constexpr milliseconds kReconnectMin{50};
 constexpr milliseconds kReconnectMax{2'000};
 // Streams of one step of a sweep.
@@ -111,8 +113,9 @@ void Relay::Wait() {
   if (heeds_commits_ && std::exchange(commit_noticed_, false)) scan_wanted_ = true;
   heeds_commits_ = false;
   if (std::exchange(change_noticed_, false)) {
-    next_tick_ = next_sweep_ = {};
-    sweep_after_.reset();
+    next_tick_ = std::min(next_tick_, last_tick_ + kChangeSpacing);
+    next_sweep_ = std::min(next_sweep_, last_sweep_ + kChangeSpacing);
+    sweep_again_ = sweep_after_.has_value();
   }
 }
 
@@ -165,7 +168,7 @@ void Relay::Disconnect(const absl::Status& why) {
 
 absl::Status Relay::Tick() {
   const milliseconds duration = options_.outbox.lease_ms;
-  const auto now = Clock::now();
+  const auto now = last_tick_ = Clock::now();
   next_tick_ = now + std::min(kTick, duration / 4);
   if (lease_.token == 0) {
     auto taken = tables::TakeOutboxLease(session_.connection(), lease_.sink, lease_.daemon,
@@ -215,6 +218,7 @@ void Relay::Disown(const char* why) {
 
 absl::Status Relay::Sweep() {
   if (!sweep_after_.has_value()) {
+    last_sweep_ = Clock::now();
     // Nobody else does it where no worker claims any more.
     auto released = tables::ReleaseExpiredClaims(session_.connection(), lease_.sink,
                                                  session_.RoundTripDeadline());
@@ -231,7 +235,9 @@ absl::Status Relay::Sweep() {
     return absl::OkStatus();
   }
   sweep_after_.reset();
-  next_sweep_ = Clock::now() + options_.outbox.sweep_interval_ms;
+  next_sweep_ =
+      Clock::now() +
+      (std::exchange(sweep_again_, false) ? kChangeSpacing : options_.outbox.sweep_interval_ms);
   scan_wanted_ = true;  // the net under a lost notification
   return absl::OkStatus();
 }

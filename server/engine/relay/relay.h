@@ -100,13 +100,16 @@ class Relay {
   tables::OutboxLease lease_;  // `token` 0: not the owner
   bool paused_ = false;
   Deadline lease_end_{};
+  Deadline last_tick_{};
   Deadline next_tick_{};
   Deadline next_connect_{};
   std::int64_t connect_failures_ = 0;
   RelayProgress progress_;
   bool scan_wanted_ = false;
+  Deadline last_sweep_{};  // when it began
   Deadline next_sweep_{};
   std::optional<std::int64_t> sweep_after_;  // the stream key that a sweep has come to
+  bool sweep_again_ = false;                 // something was changed behind it
   std::int64_t batch_events_;
   std::int64_t away_ = 0;  // failures in a row
   Deadline retry_at_{};
