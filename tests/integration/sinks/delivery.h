@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <map>
@@ -88,6 +89,15 @@ class DeliveryDaemons {
     if (!result.ok()) throw std::runtime_error(std::string(result.status().message()));
     return result->Int64(0, 0);
   }
+  // What waits, and why, for a test that fails.
+  std::string State() {
+    auto result = connection_->QueryOnce(
+        "SELECT coalesce(string_agg(line, '; '), '') FROM (SELECT status || ' ' || count(*) || ' '"
+        " || coalesce(max(last_error), '') AS line FROM event_outbox GROUP BY status UNION ALL"
+        " SELECT state || ' ' || coalesce(last_error, '') FROM outbox_sinks) lines",
+        pg::Params(), In(kPatience));
+    return result.ok() ? std::string(result->Text(0, 0)) : std::string(result.status().message());
+  }
 
  private:
   const TempFolder folder_;
@@ -102,26 +112,36 @@ class DeliveryAppenders {
   static constexpr int kThreads = 4;
   static constexpr int kAggregates = 500;
 
+  // They begin when they are allowed to.
   DeliveryAppenders(const DeliveryDaemons& daemons, std::size_t events, std::uint64_t seed)
       : events_(events) {
     for (int i = 0; i < kThreads; ++i) {
       threads_.emplace_back([this, &daemons, random = std::mt19937_64(seed + i)]() mutable {
         Client first(daemons.port(0)), second(daemons.port(1));
-        while (started_ < events_)
-          AppendOne(random() % 2 == 0 ? first : second, random() % 2 == 0 ? second : first,
-                    &random);
+        while (std::size_t count = Next(&random)) {
+          const bool to_first = random() % 2 == 0;
+          AppendOne(to_first ? first : second, to_first ? second : first, count, &random);
+        }
       });
     }
   }
   ~DeliveryAppenders() { Join(); }
 
+  // Lets them append this part of the events, so that what happens meanwhile happens under load.
+  void Allow(double part) {
+    const MutexLock lock(&mutex_);
+    allowed_ = static_cast<std::size_t>(part * static_cast<double>(events_));
+    changed_.NotifyAll();
+  }
   // Waits until this part of the events is acknowledged.
   [[nodiscard]] bool Await(double part) const {
-    return Eventually([&] { return acknowledged_ >= part * static_cast<double>(events_); },
+    const double wanted = std::floor(part * static_cast<double>(events_));
+    return Eventually([&] { return static_cast<double>(acknowledged_) >= wanted; },
                       std::chrono::minutes(10));
   }
   // The ids of what was acknowledged.
   const std::set<std::string>& Join() {
+    Allow(1);
     for (std::thread& thread : threads_) {
       if (thread.joinable()) thread.join();
     }
@@ -130,20 +150,29 @@ class DeliveryAppenders {
   }
 
  private:
-  void AppendOne(Client& client, Client& other, std::mt19937_64* random) {
-    const int count = 1 + static_cast<int>((*random)() % 8);
-    started_ += static_cast<std::size_t>(count);
+  // How many events are to be appended together; 0: there are enough.
+  std::size_t Next(std::mt19937_64* random) {
+    const MutexLock lock(&mutex_);
+    while (started_ >= allowed_ && started_ < events_) changed_.Wait(&mutex_);
+    if (started_ >= events_) return 0;
+    const std::size_t count = 1 + (*random)() % 8;
+    started_ += count;
+    return count;
+  }
+
+  void AppendOne(Client& client, Client& other, std::size_t count, std::mt19937_64* random) {
     v1::StreamId stream;
     stream.set_aggregate_type("Order");
     stream.set_aggregate_id("a" + std::to_string((*random)() % kAggregates));
-    const v1::AppendEventsRequest request = AppendRequest(stream, Any(), NewEvents(count));
+    const v1::AppendEventsRequest request =
+        AppendRequest(stream, Any(), NewEvents(static_cast<int>(count)));
     // The same ids again until somebody acknowledges them.
     const Deadline end = In(std::chrono::minutes(5));
     for (Client* next = &client; std::chrono::steady_clock::now() < end;
          next = next == &client ? &other : &client) {
       v1::AppendEventsResponse response;
       if (!Append(*next, request, &response, std::chrono::seconds(5)).ok()) continue;
-      acknowledged_ += static_cast<std::size_t>(count);
+      acknowledged_ += count;
       const MutexLock lock(&mutex_);
       for (const v1::NewEvent& event : request.events()) ids_.insert(event.event_id());
       return;
@@ -151,9 +180,11 @@ class DeliveryAppenders {
   }
 
   const std::size_t events_;
-  std::atomic<std::size_t> started_{0};
   std::atomic<std::size_t> acknowledged_{0};
   Mutex mutex_;
+  CondVar changed_;
+  std::size_t allowed_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::size_t started_ ABSL_GUARDED_BY(mutex_) = 0;
   std::set<std::string> ids_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_;
 };
@@ -193,19 +224,27 @@ inline void EveryEventArrives(DeliveryTarget& target, std::size_t events_max = S
   CAPTURE(seed);
   DeliveryDaemons daemons(target);
   DeliveryAppenders appenders(daemons, events, seed);
-  REQUIRE(appenders.Await(0.2));
+  appenders.Allow(0.3);
+  REQUIRE(appenders.Await(0.1));
   daemons.KillAndRestart(daemons.Owner());
+  REQUIRE(appenders.Await(0.3));
+  appenders.Allow(0.6);
   REQUIRE(appenders.Await(0.4));
   target.Stop();
   REQUIRE(appenders.Await(0.6));  // appends do not wait for the broker
   target.Restart();
-  REQUIRE(appenders.Await(0.8));
+  appenders.Allow(0.8);
   daemons.KillAndRestart(1 - daemons.Owner());
-  REQUIRE(appenders.Await(1));
+  REQUIRE(appenders.Await(0.8));
+  appenders.Allow(1);
+  REQUIRE(appenders.Await(0.9));
   daemons.KillAndRestart(daemons.Owner());
+  REQUIRE(appenders.Await(1));
   const std::set<std::string>& ids = appenders.Join();
-  REQUIRE(Eventually([&] { return daemons.Count("status <> 'published'") == 0; },
-                     std::chrono::minutes(10)));
+  const std::chrono::minutes patience(1 + ids.size() / 5'000);
+  if (!Eventually([&] { return daemons.Count("status <> 'published'") == 0; }, patience)) {
+    FAIL(daemons.State());
+  }
   CHECK(daemons.Count("true") == static_cast<std::int64_t>(ids.size()));
   CheckArrived(ids, target.Bodies(ids.size()));
 }
