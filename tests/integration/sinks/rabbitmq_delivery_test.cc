@@ -12,7 +12,7 @@ class RabbitmqTarget : public DeliveryTarget {
   }
 
   std::vector<std::string> Settings() const override {
-    return {"type: rabbitmq", "url: " + broker_.url()};
+    return {"type: rabbitmq", "url: " + broker_.url(), "password: guest"};
   }
   void Stop() override { broker_.Kill(); }
   void Restart() override { broker_.Start(); }
