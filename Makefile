@@ -9,10 +9,12 @@ BUF_VERSION := 1.75.0
 # How long `make test-faults` makes faults in all, and over how many seeds.
 FAULT_SECONDS ?= 600
 FAULT_ROUNDS ?= 6
+# How many events `make test-sinks` sends through each broker.
+SINK_EVENTS ?= 50000
 SOURCES = $(shell git ls-files 'server/*.cc' 'server/*.h' 'client/*.cc' 'client/*.h' \
   'schema/*.h' 'tests/*.cc' 'tests/*.h')
 
-.PHONY: help deps deps-build deps-lint configure build run test test-unit test-faults test-asan \
+.PHONY: help deps deps-build deps-lint configure build run test test-unit test-faults test-sinks test-asan \
   test-asan-unit test-tsan thread-safety bench bench-readers format lint lint-format lint-proto lint-tidy clean
 
 help:
@@ -23,6 +25,7 @@ help:
 	@echo "                  table (BENCH_FLAGS='--quick --rows append64' for a look)"
 	@echo "make bench-readers  what many readers and filters cost (BENCH_FLAGS='--quick' for a look)"
 	@echo "make test-faults  ten minutes of killing, freezing and cutting (FAULT_SECONDS, FAULT_ROUNDS)"
+	@echo "make test-sinks   events through every broker, with daemons killed and brokers away (SINK_EVENTS)"
 	@echo "make test-asan    unit and integration tests under AddressSanitizer and UBSan"
 	@echo "make test-tsan    the tests that link no gRPC under ThreadSanitizer"
 	@echo "make format       clang-format all sources;  make lint checks format, protos, clang-tidy"
@@ -56,6 +59,11 @@ test-faults: configure
 	cmake --build $(BUILD) --parallel $(JOBS) --target integration_faults
 	EVENTSTORE_FAULT_SECONDS=$(FAULT_SECONDS) EVENTSTORE_FAULT_ROUNDS=$(FAULT_ROUNDS) \
 	  $(BUILD)/bin/integration_faults
+
+# EVENTSTORE_TEST_SEED chooses what happens; Kafka's mock keeps fewer events.
+test-sinks: configure
+	cmake --build $(BUILD) --parallel $(JOBS) --target integration_sinks eventstored
+	EVENTSTORE_SINK_EVENTS=$(SINK_EVENTS) $(BUILD)/bin/integration_sinks
 
 test-asan: deps
 	cmake --preset asan > /dev/null

@@ -3,9 +3,14 @@
 #ifndef EVENTSTORE_SERVER_ENGINE_OPTIONS_H_
 #define EVENTSTORE_SERVER_ENGINE_OPTIONS_H_
 
+#include <absl/status/statusor.h>
+
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "server/core/limits.h"
@@ -140,17 +145,25 @@ struct OutboxSink {
   std::chrono::milliseconds backoff_max_ms{30'000};
 };
 
+// The type of a sink that has no relay.
+inline constexpr std::string_view kWorkerSink = "worker";
+
 // The outbox.
 struct OutboxOptions {
   bool enabled = false;
   std::vector<OutboxSink> sinks;
   std::vector<OutboxRoute> routes;
-  // How long a relay's lease of a sink lasts unless it is renewed.
-  std::chrono::milliseconds lease_ms{10'000};
+  // How long a relay's lease of a sink lasts unless it is renewed; longer by `kLeaseMargin` than
+  // any sink's `publish_timeout_ms`, so that it cannot end while a batch is published.
+  std::chrono::milliseconds lease_ms{15'000};
+  static constexpr std::chrono::milliseconds kLeaseMargin{2'000};
   // How often a relay looks at everything that is pending again.
   std::chrono::milliseconds sweep_interval_ms{5'000};
   // How long published rows are kept.
   std::chrono::seconds retention_seconds{86'400};
+  // Makes what publishes to a sink; not a setting. Tests have sinks of their own.
+  std::function<absl::StatusOr<std::unique_ptr<sinks::Sink>>(const sinks::SinkOptions&)> make_sink =
+      sinks::MakeSink;
 };
 
 // Everything that a store needs to know.

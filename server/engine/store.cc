@@ -69,18 +69,22 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options,
   auto others = tables::Heartbeat(**connection, store->daemon_id_, DaemonAddress(),
                                   store->options_.daemon.expire_ms, deadline);
   if (!others.ok()) return ToStoreError(others.status());
-  store->Start(*head, *partition_end);
+  if (absl::Status started = store->Start(*head, *partition_end); !started.ok()) return started;
   store->listener_->SetOtherDaemons(*others);
   return store;
 }
 
-void Store::Start(const tables::Head& head, std::int64_t partition_end) {
+absl::Status Store::Start(const tables::Head& head, std::int64_t partition_end) {
+  auto relays = Relays::Start(options_, daemon_id_, pool_.get(), metrics_);
+  if (!relays.ok()) return relays.status();
+  relays_ = *std::move(relays);
   const telemetry::ReadMetrics read_metrics = metrics_->Read(options_.name);
   reader_ = std::make_unique<Reader>(options_.reader, options_.query, pool_.get(), read_metrics);
   projections_ = std::make_unique<TableProjections>(&reader_->workers());
   dead_letters_ = std::make_unique<TableDeadLetters>(&reader_->workers());
   snapshots_ = std::make_unique<TableSnapshots>(&reader_->workers());
   outbox_ = std::make_unique<TableOutbox>(options_.outbox, &reader_->workers());
+  outbox_->OnChanged([this] { relays_->NoticeChange(); });
   index_builder_ = std::make_unique<PayloadIndexBuilder>(options_, daemon_id_);
   payload_indexes_ =
       std::make_unique<TablePayloadIndexes>(&reader_->workers(), index_builder_.get());
@@ -93,6 +97,7 @@ void Store::Start(const tables::Head& head, std::int64_t partition_end) {
       options_, daemon_id_, store_id_, read_metrics,
       Listener::Callbacks{[this](std::int64_t epoch, std::int64_t position, std::int64_t revision) {
                             hub_->NoticeHead(epoch, position, revision);
+                            relays_->NoticeCommit();
                           },
                           [this] { WantMaintenance(); }});
   lifecycle_ = std::make_unique<TableLifecycle>(
@@ -108,6 +113,7 @@ void Store::Start(const tables::Head& head, std::int64_t partition_end) {
       metrics_->Lane(options_.name),
       Writer::Callbacks{
           [this](CommittedBatch batch) {
+            relays_->NoticeCommit();
             listener_->Committed(batch.epoch, batch.events.back().global_position());
             hub_->Publish(std::move(batch));
           },
@@ -119,6 +125,7 @@ void Store::Start(const tables::Head& head, std::int64_t partition_end) {
   transactor_ = std::make_unique<Transactor>(options_, &reader_->workers(), writer_.get(),
                                              metrics_->Transactions(options_.name));
   writer_->SetPartitionEnd(partition_end);
+  return absl::OkStatus();
 }
 
 Store::~Store() { Drain(Clock::now()); }
@@ -162,6 +169,7 @@ void Store::Drain(Deadline deadline) {
     groups_->Stop(Clock::now() + kGiveBackLanes);
     hub_->Stop();
     writer_->Drain(deadline);
+    relays_->Stop(deadline);
     listener_->Stop();
     reader_->Stop();
     index_builder_->Stop();

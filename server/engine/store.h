@@ -23,6 +23,7 @@
 #include "server/engine/projection_sampler.h"
 #include "server/engine/projections.h"
 #include "server/engine/reader.h"
+#include "server/engine/relay/relays.h"
 #include "server/engine/snapshots.h"
 #include "server/engine/transactor.h"
 #include "server/engine/writer.h"
@@ -31,8 +32,8 @@
 
 namespace eventstore::engine {
 
-// Owns a pool, a lane, a reader, a hub, consumer groups and a listener, and takes them down in
-// order. Nothing in it is a global: several stores live side by side. Thread-safe.
+// Owns a pool, a lane, a reader, a hub, consumer groups, relays and a listener, and takes them down
+// in order. Nothing in it is a global: several stores live side by side. Thread-safe.
 class Store {
  public:
   // Opens a store whose schema is up to date (see Migrator): reads its identity, makes the first
@@ -77,7 +78,7 @@ class Store {
 
  private:
   Store(StoreOptions options, OutboxRoutes routes, telemetry::Metrics* metrics);
-  void Start(const tables::Head& head, std::int64_t partition_end);
+  [[nodiscard]] absl::Status Start(const tables::Head& head, std::int64_t partition_end);
   void WantMaintenance();
 
   const StoreOptions options_;
@@ -100,6 +101,7 @@ class Store {
   std::unique_ptr<PayloadIndexes> payload_indexes_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<Groups> groups_;
+  std::unique_ptr<Relays> relays_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<Lifecycle> lifecycle_;
   std::unique_ptr<Writer> writer_;

@@ -9,6 +9,7 @@
 #include "server/pg/connection.h"
 #include "server/process/config_checks.h"
 #include "server/process/config_keys.h"
+#include "server/process/config_outbox.h"
 #include "server/process/config_sources.h"
 #include "server/process/config_values.h"
 
@@ -76,18 +77,20 @@ absl::StatusOr<Config> LoadConfig(const ConfigSources& sources) {
   EnvironmentSettings environment = ReadEnvironment(sources.environment, &problems);
   const std::string& file = sources.file.empty() ? environment.config_file : sources.file;
   Layers layers;
-  if (!file.empty()) {
-    for (Assignment& assignment : ReadConfigFile(file, &problems)) {
-      layers[assignment.path] = std::move(assignment);
-    }
+  FileSettings from_file;
+  if (!file.empty()) from_file = ReadConfigFile(file, &problems);
+  for (Assignment& assignment : from_file.assignments) {
+    layers[assignment.path] = std::move(assignment);
   }
   for (Assignment& assignment : environment.assignments) {
     layers[assignment.path] = std::move(assignment);
   }
   AddFlags(sources.flags, &layers, &problems);
+  ApplySinkVariables(environment.sink_variables, &from_file.outbox, &problems);
 
   Config config;
   Apply(layers, &config, &problems);
+  ApplyOutbox(from_file.outbox, &config, &problems);
   // Keys that are wrong by themselves would only be complained about twice.
   if (problems.empty()) CheckTogether(config, &problems);
   if (problems.empty()) CompleteConfig(&config, &problems);

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 
 #include "server/process/config_keys.h"
+#include "server/process/config_outbox.h"
+#include "server/process/config_sink_keys.h"
 #include "server/process/config_values.h"
 #include "server/telemetry/logging.h"
 
@@ -40,14 +43,20 @@ class Comparison {
 };
 
 void CheckConnections(const Config& config, std::vector<std::string>* problems) {
-  const std::int64_t needed = std::int64_t{config.store.pool.pool_size} +
-                              config.store.pool.max_overflow + kConnectionsBesidePool;
+  const engine::OutboxOptions& outbox = config.store.outbox;
+  const auto relays = outbox.enabled
+                          ? std::count_if(outbox.sinks.begin(), outbox.sinks.end(),
+                                          [](const auto& sink) { return !IsWorker(sink); })
+                          : 0;
+  const std::int64_t beside = kConnectionsBesidePool + relays;
+  const std::int64_t needed =
+      std::int64_t{config.store.pool.pool_size} + config.store.pool.max_overflow + beside;
   if (needed <= config.database.connections_max) return;
   problems->push_back(fmt::format(
       "database.connections_max: {} is less than the {} that a store can open (pool.pool_size {} + "
       "pool.max_overflow {} + {}); raise it or make the pool smaller",
       config.database.connections_max, needed, config.store.pool.pool_size,
-      config.store.pool.max_overflow, kConnectionsBesidePool));
+      config.store.pool.max_overflow, beside));
 }
 
 }  // namespace
@@ -65,6 +74,7 @@ void CheckTogether(const Config& config, std::vector<std::string>* problems) {
   comparison.Below("daemon.heartbeat_ms", "daemon.expire_ms",
                    "otherwise a daemon that lives is counted as gone");
   CheckConnections(config, problems);
+  CheckOutbox(config, problems);
   // Port 0 is a different free one each time.
   if (config.listen == config.metrics_listen && !config.listen.ends_with(":0")) {
     problems->push_back(fmt::format(

@@ -10,7 +10,7 @@
 namespace eventstore::process {
 
 // Connections that a store holds beside its pool: the write lane's, the one that isolates a refused
-// append, the listener's and the housekeeper's.
+// append, the listener's and the housekeeper's. Each relay of a sink has one more.
 inline constexpr int kConnectionsBesidePool = 4;
 
 // Keys that are fine by themselves but not together; each problem names both.

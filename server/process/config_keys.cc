@@ -63,6 +63,7 @@ std::string SectionDoc(std::string_view section) {
       {"partitions", "Partitions of the events table, which are created ahead of the writes."},
       {"daemon", "How daemons that share a store know of each other."},
       {"groups", "Consumer groups. What belongs to one group is in its settings."},
+      {"outbox", "The outbox: committed events on their way to brokers. See docs/outbox.md."},
   };
   for (const auto& [name, doc] : kDocs) {
     if (name == section) return std::string(doc);

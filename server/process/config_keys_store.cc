@@ -206,12 +206,31 @@ std::vector<Key> GroupKeys() {
   };
 }
 
+// Sinks and routes, which are no plain values, follow these in the file: config_outbox.h.
+std::vector<Key> OutboxKeys() {
+  return {
+      BoolKey("outbox.enabled", EVENTSTORE_FIELD(store.outbox.enabled),
+              "Whether an append writes an entry for each of its events and each route that it "
+              "matches, and whether this daemon publishes entries."),
+      IntegerKey("outbox.lease_ms", EVENTSTORE_FIELD(store.outbox.lease_ms), {1'000, 3'600'000},
+                 "For how long a daemon has a sink for itself unless it says again that it lives. "
+                 "At least 2 seconds more than any sink's publish_timeout_ms."),
+      IntegerKey("outbox.sweep_interval_ms", EVENTSTORE_FIELD(store.outbox.sweep_interval_ms),
+                 {50, 600'000},
+                 "How often all that is pending is looked at again, for what another daemon "
+                 "retried or released; how often figures are taken and old entries are deleted."),
+      SecondsKey("outbox.retention_seconds", EVENTSTORE_FIELD(store.outbox.retention_seconds),
+                 {1, 315'360'000}, "How long entries are kept after they were published."),
+  };
+}
+
 }  // namespace
 
 std::vector<Key> StoreKeys() {
   std::vector<Key> keys;
-  for (const std::vector<Key>& part : {LimitKeys(), WriterKeys(), ReaderKeys(), QueryKeys(),
-                                       HubKeys(), PartitionKeys(), DaemonKeys(), GroupKeys()}) {
+  for (const std::vector<Key>& part :
+       {LimitKeys(), WriterKeys(), ReaderKeys(), QueryKeys(), HubKeys(), PartitionKeys(),
+        DaemonKeys(), GroupKeys(), OutboxKeys()}) {
     keys.insert(keys.end(), part.begin(), part.end());
   }
   return keys;

@@ -8,6 +8,7 @@
 #include "server/pg/connection.h"
 #include "server/process/config.h"
 #include "server/process/config_keys.h"
+#include "server/process/config_outbox.h"
 #include "server/process/config_values.h"
 
 namespace eventstore::process {
@@ -41,30 +42,15 @@ void AppendComment(std::string_view text, std::string_view indent, std::string* 
   flush();
 }
 
-std::string Quoted(std::string_view text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      quoted += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + '"';
-}
-
 std::string YamlValue(const Key& key, const Config& config) {
   const std::string value = key.get(config);
   if (key.is_plain) return value;
-  return Quoted(key.is_secret ? pg::MaskConninfo(value) : value);
+  return QuotedYaml(key.is_secret ? pg::MaskConninfo(value) : value);
 }
 
 std::string Default(const Key& key) {
   const std::string value = key.get(Config());
-  if (!key.is_plain) return Quoted(value);
+  if (!key.is_plain) return QuotedYaml(value);
   return key.is_bytes ? DescribeBytes(std::stoll(value)) : value;
 }
 
@@ -87,6 +73,7 @@ std::string PrintConfig(const Config& config) {
                   &out);
     out += fmt::format("{}{}: {}\n", indent, key.name(), YamlValue(key, config));
   }
+  out += PrintOutbox(config);
   return out;
 }
 

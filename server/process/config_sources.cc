@@ -51,7 +51,7 @@ class FileReader {
     }
   }
 
-  std::vector<Assignment> Take() { return std::move(assignments_); }
+  FileSettings Take() { return std::move(settings_); }
 
  private:
   void Problem(const YAML::Node& node, const std::string& text) {
@@ -79,7 +79,13 @@ class FileReader {
         Problem(entry.first, fmt::format("{}: a key must be a plain name", section));
         continue;
       }
-      ReadValue(section + "." + entry.first.Scalar(), entry.first, entry.second);
+      const std::string path = section + "." + entry.first.Scalar();
+      if (path != "outbox.sinks" && path != "outbox.routes") {
+        ReadValue(path, entry.first, entry.second);
+      } else if (!IsRepeated(path, entry.first)) {
+        (path == "outbox.sinks" ? ReadOutboxSinks : ReadOutboxRoutes)(name_, entry.second,
+                                                                      &settings_.outbox, problems_);
+      }
     }
   }
 
@@ -108,13 +114,13 @@ class FileReader {
               fmt::format("{}: it {}; it must be {}", path, what, known->allowed));
       return;
     }
-    assignments_.push_back({path, value.Scalar(), At(name_, value.Mark())});
+    settings_.assignments.push_back({path, value.Scalar(), At(name_, value.Mark())});
   }
 
   const std::string name_;
   std::vector<std::string>* const problems_;
   std::map<std::string, int> seen_;
-  std::vector<Assignment> assignments_;
+  FileSettings settings_;
 };
 
 // Kubernetes tells a pod of every service by variables (a service "eventstored" by
@@ -140,8 +146,7 @@ bool IsServiceLink(std::string_view name, std::string_view value) {
 
 }  // namespace
 
-std::vector<Assignment> ReadConfigFile(const std::string& path,
-                                       std::vector<std::string>* problems) {
+FileSettings ReadConfigFile(const std::string& path, std::vector<std::string>* problems) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::error_code error;
@@ -161,8 +166,8 @@ std::vector<Assignment> ReadConfigFile(const std::string& path,
   return ReadConfigText(path, text, problems);
 }
 
-std::vector<Assignment> ReadConfigText(const std::string& name, const std::string& text,
-                                       std::vector<std::string>* problems) {
+FileSettings ReadConfigText(const std::string& name, const std::string& text,
+                            std::vector<std::string>* problems) {
   FileReader reader(name, problems);
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);
@@ -201,6 +206,10 @@ EnvironmentSettings ReadEnvironment(const std::vector<std::string>& environment,
     }
     const auto found = paths.find(name);
     if (found == paths.end()) {
+      if (name.rfind(kSinkVariablePrefix, 0) == 0) {
+        settings.sink_variables.push_back({name, value});
+        continue;
+      }
       if (IsServiceLink(name, value)) continue;
       const std::string closest = ClosestTo(name, names);
       problems->push_back(fmt::format("environment variable {}: there is no such setting{}", name,

@@ -7,21 +7,28 @@
 #include <vector>
 
 #include "server/process/config.h"
+#include "server/process/config_outbox.h"
 
 namespace eventstore::process {
 
+struct FileSettings {
+  std::vector<Assignment> assignments;
+  OutboxText outbox;
+};
+
 // The settings of a YAML file. What is wrong with it (not readable, no YAML, unknown or repeated
 // keys, a list where a value should be) is added to `problems` with file, line and column.
-[[nodiscard]] std::vector<Assignment> ReadConfigFile(const std::string& path,
-                                                     std::vector<std::string>* problems);
+[[nodiscard]] FileSettings ReadConfigFile(const std::string& path,
+                                          std::vector<std::string>* problems);
 
 // The same for the text of a file, which messages call `name`.
-[[nodiscard]] std::vector<Assignment> ReadConfigText(const std::string& name,
-                                                     const std::string& text,
-                                                     std::vector<std::string>* problems);
+[[nodiscard]] FileSettings ReadConfigText(const std::string& name, const std::string& text,
+                                          std::vector<std::string>* problems);
 
 struct EnvironmentSettings {
   std::vector<Assignment> assignments;
+  // Those of sinks; which sinks there are, the file says.
+  std::vector<SinkVariable> sink_variables;
   // EVENTSTORED_CONFIG; empty: not set.
   std::string config_file;
 };

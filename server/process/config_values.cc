@@ -169,6 +169,21 @@ absl::StatusOr<std::string> ReadPasswordFile(const std::string& path) {
   return password;
 }
 
+std::string QuotedYaml(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += '\\';
+      quoted += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      quoted += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
+}
+
 std::string DescribeBytes(std::int64_t bytes) {
   constexpr std::pair<std::int64_t, std::string_view> kUnits[] = {
       {1LL << 30, "GiB"}, {1LL << 20, "MiB"}, {1LL << 10, "KiB"}};

@@ -33,6 +33,8 @@ namespace eventstore::process {
 // The only line of a password file.
 [[nodiscard]] absl::StatusOr<std::string> ReadPasswordFile(const std::string& path);
 
+// The text in double quotes, as YAML has them.
+[[nodiscard]] std::string QuotedYaml(std::string_view text);
 // "67108864 (64 MiB)".
 [[nodiscard]] std::string DescribeBytes(std::int64_t bytes);
 // "one, two or three".

@@ -10,22 +10,21 @@
 #include <utility>
 #include <vector>
 
+#include "server/telemetry/metric_maker.h"
+
 namespace eventstore::telemetry {
 namespace {
 
-using Labels = std::map<std::string, std::string>;
-using Buckets = prometheus::Histogram::BucketBoundaries;
-
 // A commit takes from half a millisecond (no disk flush) to the statement timeout.
-const Buckets kCommitSeconds = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
-                                0.1,    0.2,   0.5,   1,     2,    5,    10};
+const MetricBuckets kCommitSeconds = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
+                                      0.1,    0.2,   0.5,   1,     2,    5,    10};
 // Waits for a connection or for the lane: from nothing to the pool's timeout and beyond.
-const Buckets kWaitSeconds = {0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1,
-                              0.5,    1,      2,     5,     10,   30,   60};
+const MetricBuckets kWaitSeconds = {0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1,
+                                    0.5,    1,      2,     5,     10,   30,   60};
 // RPCs: the same range, finer where most of them are.
-const Buckets kRpcSeconds = {0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
-                             0.1,    0.2,    0.5,    1,     2,     5,     10,   30,   60};
-const Buckets kBatchSizes = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
+const MetricBuckets kRpcSeconds = {0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
+                                   0.1,    0.2,    0.5,    1,     2,     5,     10,   30,   60};
+const MetricBuckets kBatchSizes = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
 
 // The names of gRPC's codes, by number.
 constexpr std::array<const char*, 17> kGrpcCodes = {
@@ -33,49 +32,6 @@ constexpr std::array<const char*, 17> kGrpcCodes = {
     "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
     "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
     "DATA_LOSS", "UNAUTHENTICATED"};
-
-// Makes metrics that share their labels. A registry that has one by a name and labels already gives
-// that one back, so the same metrics can be asked for again.
-class Maker {
- public:
-  Maker(prometheus::Registry* registry, Labels labels)
-      : registry_(registry), labels_(std::move(labels)) {}
-
-  prometheus::Gauge* Gauge(const char* name, const char* help, const Labels& more = {}) {
-    return &prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Add(With(more));
-  }
-
-  void Remove(const char* name, const char* help, prometheus::Gauge* gauge) {
-    prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Remove(gauge);
-  }
-
-  LabelledGauges Gauges(const char* name, const char* help, std::vector<std::string> names) {
-    return {&prometheus::BuildGauge().Name(name).Help(help).Register(*registry_), labels_,
-            std::move(names)};
-  }
-
-  prometheus::Counter* Counter(const char* name, const char* help, const Labels& more = {}) {
-    return &prometheus::BuildCounter().Name(name).Help(help).Register(*registry_).Add(With(more));
-  }
-
-  prometheus::Histogram* Histogram(const char* name, const char* help, const Buckets& buckets) {
-    return &prometheus::BuildHistogram()
-                .Name(name)
-                .Help(help)
-                .Register(*registry_)
-                .Add(labels_, buckets);
-  }
-
- private:
-  Labels With(const Labels& more) const {
-    Labels all = labels_;
-    all.insert(more.begin(), more.end());
-    return all;
-  }
-
-  prometheus::Registry* const registry_;
-  const Labels labels_;
-};
 
 // This process' resident memory; 0 where there is no /proc.
 double ResidentMemoryBytes() {
@@ -107,7 +63,7 @@ void LabelledGauges::Replace(std::vector<Value> values) {
       gauge = known->second;
       gauges_.erase(known);
     } else {
-      Labels labels = fixed_;
+      MetricLabels labels = fixed_;
       for (std::size_t i = 0; i < names_.size(); ++i) labels[names_[i]] = value.labels[i];
       gauge = &family_->Add(labels);
     }
@@ -119,7 +75,7 @@ void LabelledGauges::Replace(std::vector<Value> values) {
 }
 
 Metrics::Metrics(std::string_view version) : registry_(std::make_shared<prometheus::Registry>()) {
-  Maker make(registry_.get(), {});
+  MetricMaker make(registry_.get(), {});
   make.Gauge("eventstore_build_info", "Always 1; the label tells the daemon's version.",
              {{"version", std::string(version)}})
       ->Set(1);
@@ -131,7 +87,7 @@ Metrics::Metrics(std::string_view version) : registry_(std::make_shared<promethe
 Metrics::~Metrics() = default;
 
 PoolMetrics Metrics::Pool(const std::string& store) {
-  Maker make(registry_.get(), {{"store", store}});
+  MetricMaker make(registry_.get(), {{"store", store}});
   PoolMetrics pool{};
   pool.size = make.Gauge("eventstore_pool_size", "Connections that the pool keeps (pool_size).");
   pool.checked_out = make.Gauge("eventstore_pool_checked_out", "Connections that are in use.");
@@ -155,7 +111,7 @@ PoolMetrics Metrics::Pool(const std::string& store) {
 }
 
 LaneMetrics Metrics::Lane(const std::string& store) {
-  Maker make(registry_.get(), {{"store", store}});
+  MetricMaker make(registry_.get(), {{"store", store}});
   LaneMetrics lane{};
   lane.queue_appends =
       make.Gauge("eventstore_lane_queue_appends", "Appends that wait for a batch.");
@@ -215,7 +171,7 @@ LaneMetrics Metrics::Lane(const std::string& store) {
 }
 
 TransactionMetrics Metrics::Transactions(const std::string& store) {
-  Maker make(registry_.get(), {{"store", store}});
+  MetricMaker make(registry_.get(), {{"store", store}});
   const auto by_result = [&make](const char* result) {
     return make.Counter("eventstore_transactions_total", "Transactions answered, by result.",
                         {{"result", result}});
@@ -239,7 +195,7 @@ TransactionMetrics Metrics::Transactions(const std::string& store) {
 }
 
 ReadMetrics Metrics::Read(const std::string& store) {
-  Maker make(registry_.get(), {{"store", store}});
+  MetricMaker make(registry_.get(), {{"store", store}});
   const auto subscribers = [&make](const char* state) {
     return make.Gauge("eventstore_subscribers", "Open subscriptions by state.", {{"state", state}});
   };
@@ -288,7 +244,7 @@ ReadMetrics Metrics::Read(const std::string& store) {
 }
 
 ProjectionMetrics Metrics::Projections(const std::string& store) {
-  Maker make(registry_.get(), {{"store", store}});
+  MetricMaker make(registry_.get(), {{"store", store}});
   return {make.Gauge("eventstore_projection_checkpoints", "Projections that have a checkpoint."),
           make.Gauges("eventstore_projection_position", "Where a projection's checkpoint is.",
                       {"projection"}),
@@ -303,7 +259,7 @@ ProjectionMetrics Metrics::Projections(const std::string& store) {
 }
 
 LifecycleMetrics Metrics::Lifecycle(const std::string& store) {
-  Maker make(registry_.get(), {{"store", store}});
+  MetricMaker make(registry_.get(), {{"store", store}});
   const auto changes = [&make](const char* kind) {
     return make.Counter("eventstore_lifecycle_changes_total",
                         "Changes of streams and events that were written before, by kind.",
@@ -314,7 +270,7 @@ LifecycleMetrics Metrics::Lifecycle(const std::string& store) {
 }
 
 RpcMetrics Metrics::Rpc(const std::string& method) {
-  Maker make(registry_.get(), {{"method", method}});
+  MetricMaker make(registry_.get(), {{"method", method}});
   RpcMetrics rpc{};
   for (std::size_t code = 0; code < kGrpcCodes.size(); ++code) {
     rpc.requests_by_code[code] =
@@ -324,76 +280,6 @@ RpcMetrics Metrics::Rpc(const std::string& method) {
   rpc.seconds = make.Histogram("eventstore_rpc_seconds", "Duration of RPCs.", kRpcSeconds);
   rpc.in_flight = make.Gauge("eventstore_rpc_in_flight", "RPCs that are running.");
   return rpc;
-}
-
-GroupMetrics Metrics::Group(const std::string& store, const std::string& group) {
-  Maker make(registry_.get(), {{"store", store}, {"group", group}});
-  GroupMetrics metrics{};
-  metrics.members = make.Gauge("eventstore_group_members", "Members of the group on this daemon.");
-  metrics.delivered = make.Counter("eventstore_group_events_delivered_total",
-                                   "Deliveries of events to members, repeated ones too.");
-  metrics.redelivered =
-      make.Counter("eventstore_group_events_redelivered_total",
-                   "Deliveries of events that were, or may have been, delivered before.");
-  metrics.acked = make.Counter("eventstore_group_events_acked_total", "Acks that counted.");
-  metrics.skipped =
-      make.Counter("eventstore_group_events_skipped_total", "Nacks with the action skip.");
-  metrics.nacked = make.Counter("eventstore_group_events_nacked_total",
-                                "Nacks with the actions retry and park.");
-  metrics.timeouts = make.Counter("eventstore_group_ack_timeouts_total",
-                                  "Deliveries that were not acked in time.");
-  metrics.ignored_acks = make.Counter("eventstore_group_ignored_acks_total",
-                                      "Acks and nacks of deliveries that are not in flight.");
-  metrics.parked = make.Counter("eventstore_group_events_parked_total",
-                                "Events that became dead letters, or failed once more as one.");
-  metrics.dead_letters_retried = make.Counter("eventstore_group_dead_letters_retried_total",
-                                              "Dead letters that were taken up again.");
-  metrics.rebalances =
-      make.Counter("eventstore_group_lanes_claimed_total", "Lanes that this daemon took.");
-  metrics.lanes_lost = make.Counter("eventstore_group_lanes_lost_total",
-                                    "Lanes that another owner took from this daemon.");
-  metrics.fell_behind = make.Counter("eventstore_group_lanes_fell_behind_total",
-                                     "Times that a full lane left the group's feed.");
-  metrics.rewinds = make.Counter("eventstore_group_lanes_rewound_total",
-                                 "Checkpoints that went back because the store was rewound.");
-  return metrics;
-}
-
-GroupLaneMetrics Metrics::GroupLane(const std::string& store, const std::string& group, int lane) {
-  Maker make(registry_.get(), {{"store", store}, {"group", group}, {"lane", std::to_string(lane)}});
-  GroupLaneMetrics metrics{};
-  metrics.lag_positions = make.Gauge("eventstore_group_lag_positions",
-                                     "Positions between a lane's checkpoint and the head.");
-  metrics.lag_seconds =
-      make.Gauge("eventstore_group_lag_seconds",
-                 "Age of the oldest event of a lane that is not settled; 0: none.");
-  metrics.in_flight = make.Gauge("eventstore_group_in_flight_events",
-                                 "Events of a lane that were delivered and are not acked.");
-  metrics.retrying = make.Gauge("eventstore_group_retrying_events",
-                                "Events of a lane that failed and are not settled yet.");
-  metrics.oldest_unacked_seconds =
-      make.Gauge("eventstore_group_oldest_unacked_seconds",
-                 "How long the oldest delivery of a lane that is not acked has been out; 0: none.");
-  metrics.stopped = make.Gauge("eventstore_group_lane_stopped",
-                               "1: the lane waits for somebody to decide on a dead letter.");
-  return metrics;
-}
-
-void Metrics::Remove(const GroupLaneMetrics& lane) {
-  Maker make(registry_.get(), {});
-  make.Remove("eventstore_group_lag_positions",
-              "Positions between a lane's checkpoint and the head.", lane.lag_positions);
-  make.Remove("eventstore_group_lag_seconds",
-              "Age of the oldest event of a lane that is not settled; 0: none.", lane.lag_seconds);
-  make.Remove("eventstore_group_in_flight_events",
-              "Events of a lane that were delivered and are not acked.", lane.in_flight);
-  make.Remove("eventstore_group_retrying_events",
-              "Events of a lane that failed and are not settled yet.", lane.retrying);
-  make.Remove("eventstore_group_oldest_unacked_seconds",
-              "How long the oldest delivery of a lane that is not acked has been out; 0: none.",
-              lane.oldest_unacked_seconds);
-  make.Remove("eventstore_group_lane_stopped",
-              "1: the lane waits for somebody to decide on a dead letter.", lane.stopped);
 }
 
 std::string Metrics::Text() const {

@@ -168,6 +168,25 @@ struct LifecycleMetrics {
   prometheus::Counter* events_erased;  // eventstore_events_erased_total
 };
 
+// The relay of a sink (labels `store`, `sink`).
+struct RelayMetrics {
+  prometheus::Counter* published;                  // eventstore_outbox_published_total
+  prometheus::Counter* refused;                    // eventstore_outbox_refused_total
+  prometheus::Counter* retries;                    // eventstore_outbox_retries_total
+  prometheus::Histogram* publish_latency_seconds;  // eventstore_outbox_publish_latency_seconds
+  prometheus::Gauge* standby;                      // eventstore_outbox_relay_state{state="standby"}
+  prometheus::Gauge* running;                      // eventstore_outbox_relay_state{state="running"}
+  prometheus::Gauge* unavailable;  // eventstore_outbox_relay_state{state="unavailable"}
+  prometheus::Gauge* paused;       // eventstore_outbox_relay_state{state="paused"}
+};
+
+// What waits for a sink (labels `store`, `sink`). Sampled: see engine/relay/outbox_keeper.h.
+struct OutboxMetrics {
+  prometheus::Gauge* pending;                     // eventstore_outbox_pending
+  prometheus::Gauge* failed;                      // eventstore_outbox_failed
+  prometheus::Gauge* oldest_pending_age_seconds;  // eventstore_outbox_oldest_pending_age_seconds
+};
+
 // One RPC method (label `method`), by gRPC code.
 struct RpcMetrics {
   std::array<prometheus::Counter*, 17> requests_by_code;  // eventstore_rpc_requests_total{code=}
@@ -193,6 +212,8 @@ class Metrics {
   [[nodiscard]] GroupMetrics Group(const std::string& store, const std::string& group);
   [[nodiscard]] GroupLaneMetrics GroupLane(const std::string& store, const std::string& group,
                                            int lane);
+  [[nodiscard]] RelayMetrics Relay(const std::string& store, const std::string& sink);
+  [[nodiscard]] OutboxMetrics Outbox(const std::string& store, const std::string& sink);
   // A lane that this daemon does not own any more: another one shows it now.
   void Remove(const GroupLaneMetrics& lane);
 

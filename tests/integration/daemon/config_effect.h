@@ -118,6 +118,7 @@ inline int FreePort() {
 [[nodiscard]] std::vector<Row> PoolAndLimitRows();  // config_effect_pool_and_limits_test.cc
 [[nodiscard]] std::vector<Row> WriterRows();        // config_effect_writer_test.cc
 [[nodiscard]] std::vector<Row> ReaderRows();        // config_effect_readers_test.cc
+[[nodiscard]] std::vector<Row> OutboxRows();        // config_effect_outbox_test.cc
 
 }  // namespace eventstore::testing
 

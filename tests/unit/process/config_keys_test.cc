@@ -39,6 +39,7 @@ const std::map<std::string, std::string>& OtherTexts() {
       {"pool.preset", "heavy"},
       {"pool.pool_pre_ping", "false"},
       {"pool.echo", "true"},
+      {"outbox.enabled", "true"},
   };
   return texts;
 }

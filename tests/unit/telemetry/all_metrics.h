@@ -19,6 +19,8 @@ inline std::string TextOfAll() {
   (void)metrics.Lifecycle("s");
   (void)metrics.Group("s", "g");
   (void)metrics.GroupLane("s", "g", 0);
+  (void)metrics.Relay("s", "k");
+  (void)metrics.Outbox("s", "k");
   ProjectionMetrics projections = metrics.Projections("s");
   for (LabelledGauges* gauges :
        {&projections.position, &projections.lag_positions, &projections.lag_seconds}) {
