@@ -15,7 +15,7 @@ SOURCES = $(shell git ls-files 'server/*.cc' 'server/*.h' 'client/*.cc' 'client/
   'schema/*.h' 'tests/*.cc' 'tests/*.h')
 
 .PHONY: help deps deps-build deps-lint configure build run test test-unit test-faults test-sinks test-asan \
-  test-asan-unit test-tsan thread-safety bench bench-readers format lint lint-format lint-proto lint-tidy clean
+  test-asan-unit test-tsan thread-safety bench bench-outbox bench-readers format lint lint-format lint-proto lint-tidy clean
 
 help:
 	@echo "make run          install what is missing, build, start the daemon on an embedded PostgreSQL"
@@ -23,6 +23,7 @@ help:
 	@echo "make build        leaves $(BUILD)/bin/eventstored and $(BUILD)/bin/eventstorectl"
 	@echo "make bench        each workload next to PostgreSQL used directly; a quarter of an hour, one"
 	@echo "                  table (BENCH_FLAGS='--quick --rows append64' for a look)"
+	@echo "make bench-outbox  what the outbox costs, and how fast it publishes"
 	@echo "make bench-readers  what many readers and filters cost (BENCH_FLAGS='--quick' for a look)"
 	@echo "make test-faults  ten minutes of killing, freezing and cutting (FAULT_SECONDS, FAULT_ROUNDS)"
 	@echo "make test-sinks   events through every broker, with daemons killed and brokers away (SINK_EVENTS)"
@@ -90,6 +91,9 @@ thread-safety: deps
 
 bench: build
 	tests/bench/bench.py $(BUILD) $(BENCH_FLAGS)
+
+bench-outbox: build
+	tests/bench/outbox.py $(BUILD) $(BENCH_FLAGS)
 
 bench-readers: build
 	tests/bench/readers.py $(BUILD) $(BENCH_FLAGS)

@@ -129,33 +129,44 @@ absl::Status TableLifecycle::Change::Raise(const char* kind, const std::vector<s
 }
 
 template <typename Response>
+absl::StatusOr<Response> TableLifecycle::Attempt(
+    const std::function<absl::StatusOr<Response>(Change*)>& work, Change* change) {
+  const tables::ChangeTimeouts timeouts{options_.writer.lock_timeout_ms,
+                                        options_.writer.statement_timeout_ms,
+                                        options_.writer.idle_in_transaction_timeout_ms};
+  auto head = tables::BeginChange(change->connection, timeouts, change->deadline);
+  if (!head.ok()) {
+    Rollback(change->connection, change->deadline);
+    return head.status();
+  }
+  change->changes.head = *head;
+  absl::StatusOr<Response> response = work(change);
+  if (!response.ok() || change->changes.revision == 0) {
+    Rollback(change->connection, change->deadline);
+    return response;
+  }
+  absl::Status committed = Commit(change->connection, change->deadline);
+  if (!committed.ok()) return committed;
+  change->counter->Increment();
+  metrics_.events_erased->Increment(static_cast<double>(change->changes.erased.size()));
+  callbacks_.changed(change->changes);
+  return response;
+}
+
+template <typename Response>
 void TableLifecycle::Run(Deadline deadline, std::function<absl::StatusOr<Response>(Change*)> work,
                          Done<Response> done) {
   workers_->Run<Response>(
       Workers::Kind::kWrite, deadline,
       [this, work = std::move(work)](pg::Connection& connection,
                                      Deadline until) -> absl::StatusOr<Response> {
-        Change change{connection, until, {}, nullptr};
-        const tables::ChangeTimeouts timeouts{options_.writer.lock_timeout_ms,
-                                              options_.writer.statement_timeout_ms,
-                                              options_.writer.idle_in_transaction_timeout_ms};
-        auto head = tables::BeginChange(connection, timeouts, until);
-        if (!head.ok()) {
-          Rollback(connection, until);
-          return head.status();
+        while (true) {
+          Change change{connection, until, {}, nullptr, {}};
+          absl::StatusOr<Response> response = Attempt<Response>(work, &change);
+          if (change.awaited.empty()) return response;
+          absl::Status awaited = tables::AwaitOutboxOf(connection, change.awaited, until);
+          if (!awaited.ok()) return awaited;
         }
-        change.changes.head = *head;
-        absl::StatusOr<Response> response = work(&change);
-        if (!response.ok() || change.changes.revision == 0) {
-          Rollback(connection, until);
-          return response;
-        }
-        absl::Status committed = Commit(connection, until);
-        if (!committed.ok()) return committed;
-        change.counter->Increment();
-        metrics_.events_erased->Increment(static_cast<double>(change.changes.erased.size()));
-        callbacks_.changed(change.changes);
-        return response;
       },
       [this, done = std::move(done)](absl::StatusOr<Response> response) {
         if (!response.ok()) return done(std::move(response));
@@ -234,9 +245,17 @@ absl::StatusOr<v1::EraseEventsResponse> TableLifecycle::Erase(const v1::EraseEve
   v1::EraseEventsResponse response;
   if (found.empty()) return response;
   std::vector<std::int64_t> keys;
+  std::vector<Uuid> ids;
   for (const tables::ErasedEvent& event : found) {
     keys.push_back(event.stream_key);
+    ids.push_back(event.event_id);
     change->changes.erased.push_back(event.global_position);
+  }
+  auto locked = tables::LockOutboxOf(change->connection, ids, change->deadline);
+  if (!locked.ok()) return locked.status();
+  if (!*locked) {
+    change->awaited = std::move(ids);
+    return response;
   }
   std::sort(keys.begin(), keys.end());
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());

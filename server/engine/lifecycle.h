@@ -60,11 +60,18 @@ class TableLifecycle final : public Lifecycle {
     Deadline deadline;
     tables::LogChanges changes;              // `revision` stays 0 where nothing is changed
     prometheus::Counter* counter = nullptr;  // of its kind
+    // Events whose entries in the outbox somebody else has: to be awaited without the head.
+    std::vector<Uuid> awaited;
 
     [[nodiscard]] absl::Status Raise(const char* kind, const std::vector<std::int64_t>& keys,
                                      prometheus::Counter* kind_counter);
   };
   // Runs `work` in a transaction that holds the head, and commits if it raised the revision.
+  template <typename Response>
+  absl::StatusOr<Response> Attempt(const std::function<absl::StatusOr<Response>(Change*)>& work,
+                                   Change* change);
+  // The same on a worker's thread. Where `work` has to wait for others, that is done without the
+  // head, and it runs again.
   template <typename Response>
   void Run(Deadline deadline, std::function<absl::StatusOr<Response>(Change*)> work,
            Done<Response> done);

@@ -83,6 +83,13 @@ constexpr pg::Statement kEraseOutbox{
     "UPDATE event_outbox o SET event_data = " EVENTSTORE_OUTBOX_ERASED_DATA
     ", last_error = NULL FROM (SELECT * FROM events WHERE " EVENTSTORE_ERASED_EVENTS
     ") e WHERE o.event_id = ANY($4) AND o.event_id = e.event_id"};
+// Rows that somebody is publishing are locked until the broker has answered.
+constexpr pg::Statement kLockOutbox{
+    "lifecycle_lock_outbox",
+    "SELECT (SELECT count(*) FROM event_outbox WHERE event_id = ANY($1)) = (SELECT count(*)"
+    " FROM (SELECT FROM event_outbox WHERE event_id = ANY($1) FOR UPDATE SKIP LOCKED) locked)"};
+constexpr pg::Statement kAwaitOutbox{
+    "lifecycle_await_outbox", "SELECT FROM event_outbox WHERE event_id = ANY($1) FOR UPDATE"};
 // What a reader wrote about the event may quote it.
 constexpr pg::Statement kEraseDeadLetters{
     "lifecycle_erase_dead_letters",
@@ -233,6 +240,22 @@ absl::StatusOr<std::vector<ErasedEvent>> FindEventsById(
     event.is_here = result->Bool(row, 6);
   }
   return events;
+}
+
+absl::StatusOr<bool> LockOutboxOf(pg::Connection& connection, const std::vector<Uuid>& event_ids,
+                                  Deadline deadline) {
+  pg::ArrayWriter ids(pg::kUuid);
+  for (const Uuid& id : event_ids) ids.Uuid(id);
+  auto locked = connection.Query(kLockOutbox, pg::Params().Array(&ids), deadline);
+  if (!locked.ok()) return locked.status();
+  return locked->Bool(0, 0);
+}
+
+absl::Status AwaitOutboxOf(pg::Connection& connection, const std::vector<Uuid>& event_ids,
+                           Deadline deadline) {
+  pg::ArrayWriter ids(pg::kUuid);
+  for (const Uuid& id : event_ids) ids.Uuid(id);
+  return connection.Query(kAwaitOutbox, pg::Params().Array(&ids), deadline).status();
 }
 
 absl::Status EraseEvents(pg::Connection& connection, const std::vector<ErasedEvent>& events,

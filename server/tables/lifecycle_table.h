@@ -77,6 +77,15 @@ struct ErasedEvent {
     pg::Connection& connection, const google::protobuf::RepeatedPtrField<std::string>& event_ids,
     Deadline deadline);
 
+// Locks the events' entries in the outbox, in the open transaction. False: somebody else has some
+// of them, as the relay has while it publishes.
+[[nodiscard]] absl::StatusOr<bool> LockOutboxOf(pg::Connection& connection,
+                                                const std::vector<Uuid>& event_ids,
+                                                Deadline deadline);
+// Waits until nobody has them; outside of a transaction.
+[[nodiscard]] absl::Status AwaitOutboxOf(pg::Connection& connection,
+                                         const std::vector<Uuid>& event_ids, Deadline deadline);
+
 // Erases the content of events that are here and not erased yet: in the events and their tags, the
 // outbox, the dead letters, the errors that groups keep, and the snapshots of their streams; and
 // writes the audit.

@@ -110,6 +110,15 @@ class Daemon:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def metrics(self) -> str:
+        """What /metrics says."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=10)
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
     def log_match(self, pattern: str) -> re.Match | None:
         return re.search(pattern, self.log.read_text(errors="replace"))
 
@@ -159,7 +168,7 @@ class Daemon:
         if not wait_until(listens, READY_TIMEOUT_S) or not wait_until(ready, READY_TIMEOUT_S):
             raise Failure(f"eventstored did not become ready within {READY_TIMEOUT_S} s:\n"
                           f"{self._log_tail()}")
-        self.port = int(ports.group(1))
+        self.port, self.metrics_port = int(ports.group(1)), int(ports.group(2))
 
     def _log_tail(self) -> str:
         return self.log.read_text(errors="replace").strip()[-LOG_TAIL_CHARS:]

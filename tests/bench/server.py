@@ -86,10 +86,10 @@ class Cluster:
         if events > 0:
             self.sql_file(database, "fill.sql", events=events, tags=tags)
 
-    def serve(self, database: str) -> Daemon:
+    def serve(self, database: str, *arguments) -> Daemon:
         """Starts a daemon on a store."""
         dsn = f"host='{self.socket}' port={self.port} user=postgres dbname={database}"
-        return self._start_daemon(database, ["--database", dsn])
+        return self._start_daemon(database, ["--database", dsn, *arguments])
 
     def stop(self, daemon: Daemon) -> None:
         self.daemons.remove(daemon)

@@ -1,5 +1,6 @@
 // What an append writes into the outbox.
 #include <catch2/catch.hpp>
+#include <future>
 
 #include "server/tables/outbox_entry.h"
 #include "tests/integration/engine/changes.h"
@@ -174,6 +175,28 @@ TEST_CASE("An erased event keeps its place in the outbox and can still be publis
   CHECK(claimed.entries(0).event().content_type() == "application/x-erased");
   CHECK(claimed.entries(0).event().DebugString() == events[0].DebugString());
   CHECK(claimed.entries(1).event().DebugString() == events[1].DebugString());
+}
+
+TEST_CASE("An erasure waits for whoever publishes the event, and no append waits for the erasure",
+          "[outbox][erasure]") {
+  OutboxDesk desk;
+  desk.Fill("s", 1);
+  // As the relay does while the broker has not answered.
+  const auto publisher = Connect(desk.conninfo, "public");
+  Run(*publisher, "BEGIN; SELECT id FROM event_outbox WHERE status = 'pending' FOR UPDATE");
+  auto erased =
+      std::async(std::launch::async, [&] { return EraseVersions(*desk.store, Stream("s"), {1}); });
+  const auto is_waiting = [&desk] {
+    return SelectInt(*desk.sql,
+                     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                     " AND datname = current_database()") == 1;
+  };
+  REQUIRE(Eventually(is_waiting));
+  desk.Fill("other", 5);
+  CHECK(is_waiting());
+  Run(*publisher, "UPDATE event_outbox SET status = 'published'; COMMIT");
+  CHECK(erased.get().value() == 1);
+  CHECK(desk.Count("event_data ? 'erased'") == 1);
 }
 
 }  // namespace
