@@ -178,12 +178,12 @@ std::vector<KafkaReport> KafkaProducer::Produce(std::size_t index, const std::st
     rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()),
                         attribute.value.data(), static_cast<ssize_t>(attribute.value.size()));
   }
+  // The library's macros for these pairs use an extension of GNU C.
   const rd_kafka_resp_err_t error = rd_kafka_producev(
-      producer_, RD_KAFKA_V_TOPIC(topic.c_str()),
-      RD_KAFKA_V_VALUE(const_cast<char*>(event.body().data()), event.body().size()),
-      RD_KAFKA_V_KEY(key.data(), key.size()), RD_KAFKA_V_HEADERS(headers),
-      RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(reinterpret_cast<void*>(index)),
-      RD_KAFKA_V_END);
+      producer_, RD_KAFKA_VTYPE_TOPIC, topic.c_str(), RD_KAFKA_VTYPE_VALUE, event.body().data(),
+      event.body().size(), RD_KAFKA_VTYPE_KEY, key.data(), key.size(), RD_KAFKA_VTYPE_HEADERS,
+      headers, RD_KAFKA_VTYPE_MSGFLAGS, static_cast<int>(RD_KAFKA_MSG_F_COPY),
+      RD_KAFKA_VTYPE_OPAQUE, reinterpret_cast<void*>(index), RD_KAFKA_VTYPE_END);
   if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
   rd_kafka_headers_destroy(headers);  // It is ours still.
   return {ReportOf(index, error, rd_kafka_err2str(error))};
