@@ -16,7 +16,7 @@ class WebhookTarget : public DeliveryTarget {
     bodies_.insert(bodies_.end(), taken.begin(), taken.end());
     receiver_ = nullptr;
   }
-  void Restart() override { receiver_ = std::make_unique<HttpReceiver>("", port_); }
+  void Restart() override { receiver_ = std::make_unique<HttpReceiver>(port_); }
   std::vector<std::string> Bodies(std::size_t /*count*/) override {
     Stop();
     return bodies_;
