@@ -28,6 +28,7 @@ OutboxOptions TwoSinks() {
   options.sinks.push_back(options.sinks[0]);
   options.sinks[1].options.name = "hook";
   options.sinks[1].options.type = "webhook";
+  options.sinks[1].options.settings["url"] = "http://127.0.0.1:9/";
   return options;
 }
 
@@ -157,7 +158,11 @@ TEST_CASE("A long retry goes on where it stopped", "[outbox_admin]") {
 }
 
 TEST_CASE("The stats tell of every sink that is configured or has entries", "[outbox_admin]") {
-  OutboxDesk desk(TwoSinks());
+  const std::string conninfo = CreateStoreDatabase();
+  Run(*Connect(conninfo, "public"),
+      "INSERT INTO outbox_sinks (sink, daemon, lease_until, state) VALUES ('hook',"
+      " '0190b2c4-0000-7000-8000-0000000000aa', now() + interval '1 day', 'running')");
+  OutboxDesk desk(TwoSinks(), conninfo);
   desk.Fill("a", 5);
   MixStates(desk);
   Run(*desk.sql, "UPDATE event_outbox SET sink = 'old' WHERE global_position = 5");
@@ -174,7 +179,7 @@ TEST_CASE("The stats tell of every sink that is configured or has entries", "[ou
   const auto events = ReadAll(*desk.store);
   CHECK(bus.oldest_pending_at().DebugString() == events[2].created_at().DebugString());
   CHECK(stats.stats(1).sink() == "hook");
-  CHECK(stats.stats(1).relay() == v1::RELAY_STATE_UNOWNED);
+  CHECK(stats.stats(1).relay() == v1::RELAY_STATE_RUNNING);
   CHECK_FALSE(stats.stats(1).has_oldest_pending_at());
   CHECK(stats.stats(2).sink() == "old");
   CHECK(stats.stats(2).type().empty());
@@ -185,7 +190,9 @@ TEST_CASE("The stats tell of every sink that is configured or has entries", "[ou
 }
 
 TEST_CASE("The stats tell what the relay of a sink does", "[outbox_admin]") {
-  OutboxDesk desk(TwoSinks());
+  OutboxOptions options = TwoSinks();
+  options.enabled = false;  // no relay of our own
+  OutboxDesk desk(options);
   v1::GetOutboxStatsRequest request;
   request.set_sink("hook");
   const auto relay = [&](const std::string& change) {
