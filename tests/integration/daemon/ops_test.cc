@@ -1,5 +1,6 @@
 // What an operator sees: health, reflection, metrics, the command line, migrations.
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <fstream>
 #include <regex>
 #include <set>
@@ -67,7 +68,12 @@ TEST_CASE("LiveAndReadyAreServedByHttp") {
 }
 
 TEST_CASE("EveryMetricIsThereWithASensibleValue") {
-  auto daemon = Daemon::Start();
+  const std::filesystem::path config =
+      std::filesystem::temp_directory_path() / (UniqueName("outbox") + ".yaml");
+  std::ofstream(config) << "outbox: {enabled: true, routes: [{sink: hook}],"
+                           " sinks: {hook: {type: webhook, url: 'http://127.0.0.1:9/'}}}";
+  auto daemon = Daemon::Start({.arguments = {"--config", config}});
+  std::filesystem::remove(config);
   Client& client = daemon->client();
   const auto stream = NewStream();
   const auto events = NewEvents(5);
