@@ -15,9 +15,9 @@ namespace eventstore {
 namespace {
 
 // Higher rooms may include lower ones. core and telemetry have rules of their own.
-const std::map<std::string, int> kRooms = {{"main.cc", 6}, {"process", 5},  {"rpc", 4},
-                                           {"engine", 3},  {"tables", 2},   {"sinks", 2},
-                                           {"pg", 1},      {"core", 0},     {"telemetry", 0}};
+const std::map<std::string, int> kRooms = {{"main.cc", 6}, {"process", 5}, {"rpc", 4},
+                                           {"engine", 3},  {"tables", 2},  {"sinks", 2},
+                                           {"pg", 1},      {"core", 0},    {"telemetry", 0}};
 
 // "core" of "server/core/ids.h"; nothing outside of server/.
 std::optional<std::string> RoomOf(const std::string& path) {

@@ -236,6 +236,50 @@ TEST_CASE("What another daemon committed since the evaluation takes one query fo
         Calls{"write_optimistic", "rollback", "lock", "read_touched", "find_matches", "write"});
 }
 
+// What is told to the batch's callers.
+std::vector<std::string> AnswersOf(LaneWorld& world, const std::vector<LaneWorld::Wanted>& batch) {
+  world.database().keep_calls = true;
+  world.RunBatch(batch);
+  std::vector<std::string> answers;
+  for (const std::string& line : world.database().calls) {
+    if (line.find("  write ") == 0) answers.push_back(line.substr(line.find(": ") + 2));
+  }
+  world.database().calls.clear();
+  REQUIRE(world.Complaint().empty());
+  return answers;
+}
+
+TEST_CASE("A replay is told as one however old the evaluation of its conditions is", "[lane]") {
+  LaneWorld::Shape shape;
+  shape.condition_positions_max = 2;
+  LaneWorld world(shape, 1);
+  world.RunIdle();
+  const auto transaction = [](const Uuid& id) {
+    return LaneWorld::Wanted{0, Any(), {id}, {NoTag("no such tag", 0)}};
+  };
+  const Uuid id = world.NewId();
+  (void)AnswersOf(world, {transaction(id)});
+  world.after_evaluation = [&world] {
+    for (int i = 0; i < 3; ++i) world.NeighbourAppends(1, {world.NewId()});
+  };
+  const std::vector<std::string> answers =
+      AnswersOf(world, {transaction(id), transaction(world.NewId())});
+  REQUIRE(answers.size() == 2);
+  CHECK(answers[0].find("deduplicated: true") != std::string::npos);
+  CHECK(answers[1] == "sent back");
+}
+
+TEST_CASE("An evaluation of another epoch is sent back", "[lane]") {
+  LaneWorld world({}, 1);
+  world.RunIdle();
+  const auto transaction = [&world] {
+    return LaneWorld::Wanted{0, Any(), {world.NewId()}, {NoTag("no such tag", 0)}};
+  };
+  (void)AnswersOf(world, {transaction()});
+  world.after_evaluation = [&world] { world.database().FailOver(0); };
+  CHECK(AnswersOf(world, {transaction()}) == std::vector<std::string>{"sent back"});
+}
+
 TEST_CASE("A batch that holds a conflict is written under the lock at once", "[lane]") {
   LaneWorld world({}, 1);
   world.RunIdle();
