@@ -148,7 +148,7 @@ def sinks(cluster: Cluster, arguments: argparse.Namespace) -> list[str]:
 def measure_sink(cluster: Cluster, arguments: argparse.Namespace, name: str,
                  config: pathlib.Path) -> str:
     database = f"sink_{name}"
-    cluster.create_store(database, 0)
+    cluster.create_database(database)
     daemon = cluster.serve(database, "--config", config)
 
     def published() -> float:
