@@ -105,6 +105,7 @@ void ConditionEvaluator::Finish(Group* group, absl::StatusOr<Evaluations> evalua
       item.done(std::move((*evaluations)[i]));
     }
   }
+  told_();
 }
 
 }  // namespace eventstore::engine

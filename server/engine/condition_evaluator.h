@@ -5,7 +5,9 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "server/core/mutex.h"
@@ -23,9 +25,10 @@ namespace eventstore::engine {
 // STORE_UNAVAILABLE, DEADLINE_EXCEEDED.
 class ConditionEvaluator {
  public:
-  // Both must outlive this object, and the workers must have stopped before it goes.
-  ConditionEvaluator(const ReaderOptions& options, Workers* workers)
-      : options_(options), workers_(workers) {}
+  // Both must outlive this object, and the workers must have stopped before it goes. `told` is
+  // called when all that were evaluated together have been told.
+  ConditionEvaluator(const ReaderOptions& options, Workers* workers, std::function<void()> told)
+      : options_(options), workers_(workers), told_(std::move(told)) {}
 
   // `done` is called exactly once, on a worker's thread, or inline when it is refused at once.
   void Evaluate(std::shared_ptr<const Transaction> transaction, Deadline deadline,
@@ -52,6 +55,7 @@ class ConditionEvaluator {
 
   const ReaderOptions& options_;
   Workers* const workers_;
+  const std::function<void()> told_;
   Mutex mutex_;
   std::deque<Item> waiting_ ABSL_GUARDED_BY(mutex_);
   int running_ ABSL_GUARDED_BY(mutex_) = 0;   // tasks

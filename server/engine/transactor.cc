@@ -26,7 +26,11 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
     transaction_->request = std::move(request);
   }
 
-  void Start() { transaction_->request.conditions.empty() ? Enqueue() : Evaluate(); }
+  void Start() {
+    if (!transaction_->request.conditions.empty()) return Evaluate();
+    Enqueue();
+    owner_->writer_->Wake();
+  }
 
   void Cancel() {
     MutexLock lock(&mutex_);

@@ -26,7 +26,7 @@ class Transactor {
   Transactor(const StoreOptions& options, Workers* workers, Writer* writer,
              telemetry::TransactionMetrics metrics)
       : options_(options),
-        evaluator_(options.reader, workers),
+        evaluator_(options.reader, workers, [writer] { writer->Wake(); }),
         writer_(writer),
         metrics_(metrics) {}
 

@@ -33,17 +33,24 @@ Writer::~Writer() { Drain(Clock::now()); }
 
 std::shared_ptr<PendingWrite> Writer::Submit(ValidatedAppend append, Deadline deadline,
                                              PendingWrite::Done done) {
-  return Enqueue(std::make_shared<PendingWrite>(std::move(append), deadline, std::move(done)));
+  return Enqueue(std::make_shared<PendingWrite>(std::move(append), deadline, std::move(done)),
+                 /*wakes=*/true);
 }
 
 std::shared_ptr<PendingWrite> Writer::Submit(std::shared_ptr<Transaction> transaction,
                                              Deadline deadline, PendingWrite::Transacted done,
                                              std::function<void()> stale) {
   return Enqueue(std::make_shared<PendingWrite>(std::move(transaction), deadline, std::move(done),
-                                                std::move(stale)));
+                                                std::move(stale)),
+                 /*wakes=*/false);
 }
 
-std::shared_ptr<PendingWrite> Writer::Enqueue(std::shared_ptr<PendingWrite> pending) {
+void Writer::Wake() {
+  MutexLock lock(&mutex_);
+  if (!queue_.empty()) changed_.NotifyOne();
+}
+
+std::shared_ptr<PendingWrite> Writer::Enqueue(std::shared_ptr<PendingWrite> pending, bool wakes) {
   const std::int64_t bytes = pending->bytes();
   absl::Status refused;
   {
@@ -63,7 +70,7 @@ std::shared_ptr<PendingWrite> Writer::Enqueue(std::shared_ptr<PendingWrite> pend
       queue_bytes_ += bytes;
       queue_.push_back(pending);
       UpdateQueueMetrics();
-      changed_.NotifyOne();
+      if (wakes) changed_.NotifyOne();
       return pending;
     }
     if (!draining_) metrics_.overloaded->Increment();

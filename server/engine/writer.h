@@ -50,8 +50,11 @@ class Writer : private LaneHost {
 
   // As Submit, with the errors of BatchDecider for a transaction. Its conditions were evaluated;
   // where that has to be done afresh, `stale` is called instead of `done`, from the lane's thread.
+  // An idle lane begins at the next Wake, if not before, so that those who were evaluated together
+  // go together.
   std::shared_ptr<PendingWrite> Submit(std::shared_ptr<Transaction> transaction, Deadline deadline,
                                        PendingWrite::Transacted done, std::function<void()> stale);
+  void Wake();
 
   // Takes no more appends, and writes those that wait until `deadline`; what is left then fails
   // with STORE_UNAVAILABLE. Idempotent. The destructor stops at once.
@@ -65,7 +68,7 @@ class Writer : private LaneHost {
 
  private:
   using Batch = std::vector<std::shared_ptr<PendingWrite>>;
-  std::shared_ptr<PendingWrite> Enqueue(std::shared_ptr<PendingWrite> pending);
+  std::shared_ptr<PendingWrite> Enqueue(std::shared_ptr<PendingWrite> pending, bool wakes);
   void ThreadMain();
   // Waits for work, but no longer than until `deadline`. False when the lane should end; an empty
   // batch when there was none.

@@ -46,9 +46,13 @@ HttpReceiver::HttpReceiver(int port) : port_(port == 0 ? FreePort() : port) {
   mg_set_request_handler(context_, "/", &HttpReceiver::Handle, this);
 }
 
-HttpReceiver::~HttpReceiver() {
+HttpReceiver::~HttpReceiver() { Stop(); }
+
+void HttpReceiver::Stop() {
+  mg_context* const context = std::exchange(context_, nullptr);
+  if (context == nullptr) return;
   // civetweb looks up from its sleep when somebody knocks.
-  auto stop = std::async(std::launch::async, [this] { mg_stop(context_); });
+  auto stop = std::async(std::launch::async, [context] { mg_stop(context); });
   while (stop.wait_for(kKnockInterval) != std::future_status::ready) Answers(port_);
 }
 

@@ -34,6 +34,9 @@ class HttpReceiver {
   HttpReceiver(const HttpReceiver&) = delete;
   HttpReceiver& operator=(const HttpReceiver&) = delete;
 
+  // Ends what runs, and takes no more; what came is kept. The thread that made it.
+  void Stop();
+
   [[nodiscard]] int port() const { return port_; }
   [[nodiscard]] std::string url(const std::string& path = "/events") const;
   void SetRule(Rule rule);

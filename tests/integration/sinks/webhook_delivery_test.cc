@@ -12,6 +12,7 @@ class WebhookTarget : public DeliveryTarget {
     return {"type: webhook", "url: " + receiver_->url()};
   }
   void Stop() override {
+    receiver_->Stop();  // before it is asked, or what it answers meanwhile is forgotten
     const std::vector<std::string> taken = BodiesOf(receiver_->Requests());
     bodies_.insert(bodies_.end(), taken.begin(), taken.end());
     receiver_ = nullptr;
