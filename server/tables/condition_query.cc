@@ -92,7 +92,8 @@ constexpr pg::Statement kFindTagged{
     "conditions_find_tagged", EVENTSTORE_PROBE_COLUMNS
     "s.match, (cardinality(n.types) > 0 AND s.is_unknown) OR (s.match IS NULL"
     " AND s.looked >= " EVENTSTORE_FEW ")" EVENTSTORE_PROBES
-    " LEFT JOIN LATERAL (SELECT count(*) AS looked, bool_or(t.event_type IS NULL) AS is_unknown,"
+    " LEFT JOIN LATERAL (SELECT count(*) AS looked,"
+    " coalesce(bool_or(t.event_type IS NULL), false) AS is_unknown,"
     " min(t.global_position) FILTER (WHERE (cardinality(n.types) = 0"
     " OR t.event_type = ANY (n.types)) AND (cardinality(n.tags) = 1 OR " EVENTSTORE_HAS_TAGS(
         "t.global_position") ")) AS match FROM (SELECT global_position, event_type FROM event_tags"
