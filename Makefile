@@ -93,6 +93,7 @@ bench: build
 	tests/bench/bench.py $(BUILD) $(BENCH_FLAGS)
 
 bench-outbox: build
+	cmake --build $(BUILD) --parallel $(JOBS) --target kafka_mock
 	tests/bench/outbox.py $(BUILD) $(BENCH_FLAGS)
 
 bench-readers: build

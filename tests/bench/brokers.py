@@ -1,12 +1,14 @@
 """Brokers for the outbox' benchmark, each with private ports and a folder of its own.
 
 They are Debian's packages, as the tests start them. A webhook's receiver is a process of its own that
-answers 204. There is no Kafka in Debian: librdkafka's mock lives in a test's process only.
+answers 204. There is no Kafka in Debian: it is librdkafka's mock, in a process of its own, which keeps
+messages in memory.
 """
 
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -169,4 +171,16 @@ class Webhook(Broker):
         self.settings = {"type": "webhook", "url": f"http://127.0.0.1:{self.port}/events"}
 
 
-BROKERS = {"redis": Redis, "nats": Nats, "rabbitmq": RabbitMq, "webhook": Webhook}
+class Kafka(Broker):
+    program: pathlib.Path  # set by who has the build
+
+    def start(self) -> None:
+        self.run([self.program])
+        def address() -> re.Match | None:
+            return re.search(r"^\S+:\d+$", (self.folder / "log").read_text(), re.MULTILINE)
+
+        self.await_ready(lambda: address() is not None)
+        self.settings = {"type": "kafka", "brokers": address().group(0)}
+
+
+BROKERS = {"kafka": Kafka, "redis": Redis, "nats": Nats, "rabbitmq": RabbitMq, "webhook": Webhook}

@@ -23,7 +23,7 @@ import time
 import machine
 from bench import (EXIT_FAILED, EXIT_MISSED, EXIT_REACHED, STORE_EVENTS, check_reachable,
                    end_in_order, find_pg_bin)
-from brokers import BROKERS, Broker
+from brokers import BROKERS, Broker, Kafka
 from processes import Daemon, Failure, run_tool, wait_until
 from server import EVENTS_PER_STREAM, Cluster
 
@@ -201,6 +201,7 @@ def main() -> int:
         check_reachable(folder)
         machine.describe(folder)
         lines = []
+        Kafka.program = arguments.build.resolve() / "bin" / "kafka_mock"
         with Cluster(arguments.build.resolve(), find_pg_bin(), folder / "server") as cluster:
             if "appends" in arguments.only.split(","):
                 lines = appends(cluster, arguments)
