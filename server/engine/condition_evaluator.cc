@@ -100,7 +100,7 @@ void ConditionEvaluator::Finish(Group* group, absl::StatusOr<Evaluations> evalua
       item.done(
           absl::DeadlineExceededError("the deadline passed before the transaction was written"));
     } else if (!evaluations.ok()) {
-      item.done(evaluations.status());
+      item.done(Separate(evaluations.status()));
     } else {
       item.done(std::move((*evaluations)[i]));
     }

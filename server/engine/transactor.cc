@@ -59,7 +59,7 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
   }
 
   void Evaluated(absl::StatusOr<Evaluation> evaluation) {
-    if (!evaluation.ok()) return Finish(evaluation.status());
+    if (!evaluation.ok()) return Finish(std::move(evaluation).status());
     transaction_->evaluation = *std::move(evaluation);
     Enqueue();
   }
