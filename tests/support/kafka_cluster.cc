@@ -82,13 +82,16 @@ void KafkaCluster::RefuseAsTooLarge(int count) {
   rd_kafka_mock_push_request_errors_array(cluster_, kProduceKey, errors.size(), errors.data());
 }
 
-std::vector<Received> KafkaCluster::Read(const std::string& topic, std::size_t count) const {
+std::vector<Received> KafkaCluster::Read(const std::string& topic, std::size_t count,
+                                         int partition_count) const {
   rd_kafka_t* consumer = Make(
       RD_KAFKA_CONSUMER,
       {{"bootstrap.servers", brokers()}, {"group.id", "test"}, {"auto.offset.reset", "earliest"}});
-  rd_kafka_topic_partition_list_t* partitions = rd_kafka_topic_partition_list_new(1);
-  rd_kafka_topic_partition_list_add(partitions, topic.c_str(), 0)->offset =
-      RD_KAFKA_OFFSET_BEGINNING;
+  rd_kafka_topic_partition_list_t* partitions = rd_kafka_topic_partition_list_new(partition_count);
+  for (int i = 0; i < partition_count; ++i) {
+    rd_kafka_topic_partition_list_add(partitions, topic.c_str(), i)->offset =
+        RD_KAFKA_OFFSET_BEGINNING;
+  }
   rd_kafka_assign(consumer, partitions);
   rd_kafka_topic_partition_list_destroy(partitions);
   std::vector<Received> messages;

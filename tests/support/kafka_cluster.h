@@ -29,7 +29,8 @@ class KafkaCluster {
   // The next `count` requests to store messages are refused as too large.
   void RefuseAsTooLarge(int count);
   // Reads `count` messages of a topic from its beginning, or what there is within some seconds.
-  [[nodiscard]] std::vector<Received> Read(const std::string& topic, std::size_t count) const;
+  [[nodiscard]] std::vector<Received> Read(const std::string& topic, std::size_t count,
+                                           int partition_count = 1) const;
 
  private:
   rd_kafka_s* handle_ = nullptr;
