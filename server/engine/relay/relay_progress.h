@@ -16,7 +16,7 @@
 
 namespace eventstore::engine {
 
-// Why no more of a stream is published for now.
+// What ends the part of a stream that a batch publishes, and when its next part is due.
 enum class StreamEnd {
   kDone,     // all that was seen of it is published
   kMore,     // there is more: come back at once
