@@ -166,7 +166,18 @@ void AddBenchCommand(CLI::App* app, Action* action) {
   command->add_flag("--own-streams", options->own_streams,
                     "subscribe: each subscriber follows a stream of its own, and these are all "
                     "that is appended to; not the whole store");
+  command
+      ->add_option(
+          "--condition", options->condition,
+          "transact: what the condition asks about. all: every event with the tag. recent: "
+          "those after the newest position that an answer told, as one who has just read "
+          "asks. none: there is no condition, to compare")
+      ->check(CLI::IsMember(std::vector<std::string>{"all", "recent", "none"}))
+      ->capture_default_str();
   command->callback([=] {
+    if (command->get_option("--condition")->count() > 0 && options->mode != "transact") {
+      throw CLI::ValidationError("--condition goes with transact");
+    }
     if (options->own_streams) {
       if (options->mode != "subscribe") {
         throw CLI::ValidationError("--own-streams goes with subscribe");

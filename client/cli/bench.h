@@ -42,6 +42,7 @@ struct BenchOptions {
   std::string existing;
   // transact: how many tags there are, tag-0 and so on.
   int tags = 100'000;
+  std::string condition = "all";  // transact: all, recent or none
 };
 
 // Makes a JSON object of exactly so many bytes (at least 1; below 8 it is a number or a string),

@@ -1,6 +1,7 @@
 // bench transact: transactions of one append that depend on a condition, many in flight.
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -31,10 +32,11 @@ class TransactWorkload : public Workload {
     bench_.session->SetDeadline(&*used.context);
     if (used.request.appends().empty()) used.request.add_appends();
     bench_.events->Fill(used.request.mutable_appends(0), &used.random);
-    SetCondition(&used);
+    SetTag(&used);
     bench_.connections->ForSlot(slot).async()->Transact(
         &*used.context, &used.request, &used.response, [this, slot](const grpc::Status& status) {
           if (status.ok()) {
+            NoteAnswer(slots_[static_cast<std::size_t>(slot)].response);
             bench_.driver->Finish(slot, bench_.options.events_per_append);
           } else {
             bench_.driver->Fail(slot, FailureReason(status));
@@ -46,23 +48,33 @@ class TransactWorkload : public Workload {
   void Cancel() override {}
 
  private:
-  void SetCondition(TransactSlot* slot) const {
+  void SetTag(TransactSlot* slot) const {
     const auto tags = static_cast<std::uint64_t>(bench_.options.tags);
     const std::string tag = fmt::format("tag-{}", slot->random() % tags);
     for (v1::NewEvent& event : *slot->request.mutable_appends(0)->mutable_events()) {
       event.clear_tags();
       event.add_tags(tag);
     }
+    if (bench_.options.condition == "none") return;
     if (slot->request.conditions().empty()) {
       slot->request.add_conditions()->add_query()->add_event_types("NeverWritten");
     }
     v1::QueryItem* item = slot->request.mutable_conditions(0)->mutable_query(0);
     item->clear_tags();
     item->add_tags(tag);
+    if (bench_.options.condition != "recent") return;
+    slot->request.mutable_conditions(0)->set_after_position(newest_.load());
+  }
+  void NoteAnswer(const v1::TransactResponse& response) {
+    const std::int64_t position = response.results(0).last_position();
+    std::int64_t newest = newest_.load();
+    while (position > newest && !newest_.compare_exchange_weak(newest, position)) {
+    }
   }
 
   const BenchContext bench_;
   std::vector<TransactSlot> slots_;
+  std::atomic<std::int64_t> newest_{0};  // position that an answer told
 };
 
 }  // namespace

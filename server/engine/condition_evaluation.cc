@@ -46,7 +46,8 @@ absl::Status CheckPositions(pg::Connection& connection, const tables::Head& head
   return absl::OkStatus();
 }
 
-// All that is to be said against a transaction that is not written anyway.
+// All that is to be said against a transaction that is not written anyway; nothing where it may be
+// a replay.
 absl::Status Reject(pg::Connection& connection, const ValidatedTransaction& transaction,
                     const tables::Head& head, const Evaluation& evaluation, Deadline deadline) {
   std::vector<tables::StreamName> names;
@@ -54,11 +55,18 @@ absl::Status Reject(pg::Connection& connection, const ValidatedTransaction& tran
   VisitStreams(transaction, [&](const tables::StreamName& name) {
     if (slots.emplace(name, static_cast<int>(names.size())).second) names.push_back(name);
   });
+  std::vector<Uuid> ids;
+  for (const ValidatedAppend& append : transaction.appends) {
+    ids.insert(ids.end(), append.event_ids.begin(), append.event_ids.end());
+  }
   pg::Pipeline pipeline(&connection);
   tables::AddLookUpStreams(&pipeline, names);
   tables::AddReadEpochs(&pipeline);
+  // They come last: whatever was seen of a first attempt before, this sees as well.
+  tables::AddLookUpEventIds(&pipeline, ids);
   const pg::Pipeline::Outcome outcome = pipeline.Run(deadline);
   if (!outcome.status.ok()) return outcome.status;
+  if (outcome.results[2].rows() > 0) return absl::OkStatus();
   const std::vector<tables::StreamRow> rows = tables::ParseLookUpStreams(outcome.results[0]);
   BatchDecider decider(head.position, /*created_at_micros=*/0);
   for (std::size_t i = 0; i < names.size(); ++i) (void)decider.AddStream(names[i], rows[i]);
@@ -79,11 +87,11 @@ absl::Status Reject(pg::Connection& connection, const ValidatedTransaction& tran
   return decider.Decide(input).status();
 }
 
-// One transaction of several that were looked up together.
+// One transaction of several whose conditions were looked up together.
 absl::StatusOr<Evaluation> EvaluationOf(pg::Connection& connection,
                                         const ValidatedTransaction& transaction,
                                         const tables::Head& head, std::vector<std::int64_t> matches,
-                                        bool any_id_is_stored, Deadline deadline) {
+                                        Deadline deadline) {
   Evaluation evaluation;
   evaluation.position = head.position;
   evaluation.epoch = head.epoch;
@@ -91,9 +99,10 @@ absl::StatusOr<Evaluation> EvaluationOf(pg::Connection& connection,
   evaluation.refused = CheckPositions(connection, head, transaction, deadline);
   if (!evaluation.refused.ok() && DetailsOf(evaluation.refused).empty()) return evaluation.refused;
   const auto is_match = [](std::int64_t position) { return position > 0; };
-  const bool rejected = !evaluation.refused.ok() ||
-                        std::any_of(evaluation.matches.begin(), evaluation.matches.end(), is_match);
-  if (!rejected || any_id_is_stored) return evaluation;
+  if (evaluation.refused.ok() &&
+      std::none_of(evaluation.matches.begin(), evaluation.matches.end(), is_match)) {
+    return evaluation;
+  }
   absl::Status rejection = Reject(connection, transaction, head, evaluation, deadline);
   if (!rejection.ok()) return rejection;
   return evaluation;
@@ -110,39 +119,27 @@ absl::StatusOr<Evaluations> EvaluateConditions(
     pg::Connection& connection, const std::vector<const ValidatedTransaction*>& transactions,
     bool limited, Deadline deadline) {
   std::vector<tables::ConditionProbe> probes;
-  std::vector<Uuid> ids;
-  std::vector<std::size_t> owners;  // of the ids
-  for (std::size_t i = 0; i < transactions.size(); ++i) {
-    for (const v1::AppendCondition& condition : transactions[i]->conditions) {
+  for (const ValidatedTransaction* const transaction : transactions) {
+    for (const v1::AppendCondition& condition : transaction->conditions) {
       probes.push_back({&condition, condition.after_position()});
-    }
-    for (const ValidatedAppend& append : transactions[i]->appends) {
-      ids.insert(ids.end(), append.event_ids.begin(), append.event_ids.end());
-      owners.resize(ids.size(), i);
     }
   }
   tables::ConditionSearch search(probes);
-  std::vector<bool> stored(transactions.size());
   while (!search.done()) {
-    // The ids come after: whatever the conditions saw of a first attempt, the look-up sees as well.
     pg::Pipeline pipeline(&connection);
     if (limited) tables::AddLimitTime(&pipeline, kTogether);
     search.AddTo(&pipeline);
-    tables::AddLookUpEventIds(&pipeline, ids);
     const pg::Pipeline::Outcome outcome = pipeline.Run(deadline);
     if (!outcome.status.ok()) return outcome.status;
     search.Take(std::span(outcome.results).subspan(limited ? 1 : 0));
-    for (const tables::KnownEvent& known : tables::ParseLookUpEventIds(outcome.results.back())) {
-      stored[owners[static_cast<std::size_t>(known.index)]] = true;
-    }
   }
   const tables::Matches& found = search.matches();
   Evaluations evaluations;
   auto next = found.positions.begin();
-  for (std::size_t i = 0; i < transactions.size(); ++i) {
-    const auto end = next + std::ssize(transactions[i]->conditions);
+  for (const ValidatedTransaction* const transaction : transactions) {
+    const auto end = next + std::ssize(transaction->conditions);
     evaluations.push_back(
-        EvaluationOf(connection, *transactions[i], found.head, {next, end}, stored[i], deadline));
+        EvaluationOf(connection, *transaction, found.head, {next, end}, deadline));
     next = end;
     // The connection's trouble is everybody's.
     const absl::Status& status = evaluations.back().status();

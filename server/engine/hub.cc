@@ -180,6 +180,13 @@ RecentBlocks Hub::Recent(std::int64_t epoch, std::int64_t after_position) {
   return recent;
 }
 
+RecentRange Hub::Remembered() {
+  MutexLock lock(&mutex_);
+  return {.epoch = ring_.epoch(),
+          .after_position = ring_.end_position() - ring_.events(),
+          .end_position = ring_.end_position()};
+}
+
 Hub::Subscriptions Hub::Snapshot() {
   Subscriptions all;
   MutexLock lock(&mutex_);

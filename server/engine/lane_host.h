@@ -32,6 +32,13 @@ struct RecentBlocks {
   std::vector<std::shared_ptr<const EventBlock>> blocks;
 };
 
+// Where these begin and end.
+struct RecentRange {
+  std::int64_t epoch = 0;
+  std::int64_t after_position = 0;  // nothing after it is missing, up to end_position
+  std::int64_t end_position = 0;
+};
+
 // Who is told of what the lane does.
 struct LaneCallbacks {
   // On the lane's thread, after each commit and before the next: must not block.

@@ -50,6 +50,9 @@ struct WriterOptions {
   std::int64_t condition_positions_max = 10'000;
   std::int64_t condition_comparisons_max = 500'000;
   std::int64_t condition_evaluations_max = 5;
+  // Conditions that ask for no more than so many newest positions are evaluated in memory, if that
+  // has them. 0: never.
+  std::int64_t condition_memory_positions_max = 500;
 };
 
 // Reading from tables.

@@ -122,8 +122,13 @@ absl::Status Store::Start(const tables::Head& head, std::int64_t partition_end) 
           [this](std::int64_t epoch, std::int64_t position) {
             return hub_->Recent(epoch, position);
           }});
-  transactor_ = std::make_unique<Transactor>(options_, &reader_->workers(), writer_.get(),
-                                             metrics_->Transactions(options_.name));
+  transactor_ = std::make_unique<Transactor>(
+      options_, &reader_->workers(), writer_.get(),
+      ConditionMemory::Source{[this] { return hub_->Remembered(); },
+                              [this](std::int64_t epoch, std::int64_t position) {
+                                return hub_->Recent(epoch, position);
+                              }},
+      metrics_->Transactions(options_.name));
   writer_->SetPartitionEnd(partition_end);
   return absl::OkStatus();
 }

@@ -27,7 +27,11 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
   }
 
   void Start() {
-    if (!transaction_->request.conditions.empty()) return Evaluate();
+    if (!transaction_->request.conditions.empty()) {
+      auto evaluation = owner_->memory_.Evaluate(transaction_->request);
+      if (!evaluation.has_value()) return Evaluate();
+      transaction_->evaluation = *std::move(evaluation);
+    }
     Enqueue();
     owner_->writer_->Wake();
   }
@@ -47,7 +51,6 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
                                "too much is committed while the conditions are evaluated"));
     }
     owner_->metrics_.evaluated->Increment();
-    if (evaluations_ > 1) owner_->metrics_.reevaluated->Increment();
     const auto started = Clock::now();
     owner_->evaluator_.Evaluate(
         transaction_, deadline_,
@@ -74,7 +77,10 @@ class Transactor::Call : public std::enable_shared_from_this<Call> {
         [self = shared_from_this()](absl::StatusOr<v1::TransactResponse> response) {
           self->Finish(std::move(response));
         },
-        [self = shared_from_this()] { self->Evaluate(); });
+        [self = shared_from_this()] {
+          self->owner_->metrics_.reevaluated->Increment();
+          self->Evaluate();
+        });
     MutexLock lock(&mutex_);
     if (cancelled_) pending->Cancel();
     // By now the lane may have sent it back, and another one may be pending.

@@ -106,6 +106,10 @@ std::vector<Key> WriterKeys() {
       IntegerKey("writer.condition_evaluations_max",
                  EVENTSTORE_FIELD(store.writer.condition_evaluations_max), {1, 100},
                  "How often a transaction's conditions are evaluated; then it is OVERLOADED."),
+      IntegerKey("writer.condition_memory_positions_max",
+                 EVENTSTORE_FIELD(store.writer.condition_memory_positions_max), {0, 100'000},
+                 "Conditions that ask for no more than so many newest positions are evaluated in "
+                 "memory, not on the tables, if memory has them. 0: never."),
   };
 }
 

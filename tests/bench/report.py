@@ -45,7 +45,7 @@ def comparison(results: list[tuple[Row, Outcome]], plan: Plan) -> list[str]:
         else:
             ours = f"{figure(outcome.median())} {row.unit}"
             theirs = f"{figure(best[1])} {row.unit}"
-            theirs += f" ({best[0]})" if len(outcome.baselines) > 1 else ""
+            theirs += f" ({best[0]})" if len(outcome.baselines) - len(outcome.beside) > 1 else ""
             ratio = f"{row.score(outcome):.2f}x"
         rows.append([title, against, theirs, ours, ratio, target(row, row.must),
                      target(row, row.aim), reached(row, outcome)])

@@ -145,10 +145,14 @@ std::vector<Row> WriterRows() {
        SeeIdleInTransactionTimeout},
       {"foreign events", {{"writer.foreign_events_max", "0"}}, SeeForeignEventsMax},
       {"condition positions",
-       {{"writer.condition_positions_max", "0"}, {"writer.condition_evaluations_max", "1"}},
+       {{"writer.condition_positions_max", "0"},
+        {"writer.condition_evaluations_max", "1"},
+        {"writer.condition_memory_positions_max", "0"}},
        SeeConditionBounds},
       {"condition comparisons",
-       {{"writer.condition_comparisons_max", "1"}, {"writer.condition_evaluations_max", "2"}},
+       {{"writer.condition_comparisons_max", "1"},
+        {"writer.condition_evaluations_max", "2"},
+        {"writer.condition_memory_positions_max", "0"}},
        SeeConditionBounds},
   };
 }

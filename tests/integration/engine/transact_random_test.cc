@@ -115,6 +115,7 @@ TEST_CASE("SixteenWritersViolateNoConditionInPositionOrder", "[transact][conditi
   const std::string conninfo = CreateStoreDatabase();
   StoreOptions options = SmallOptions(conninfo);
   options.reader.queue_requests_max = 1'000;
+  options.writer.condition_memory_positions_max = GENERATE(0, 20, 500);
   TestStore one(options);
   TestStore two(options);
   std::vector<std::unique_ptr<CourseWriter>> writers;

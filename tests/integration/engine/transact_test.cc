@@ -62,7 +62,9 @@ TEST_CASE("A rejected transaction disturbs nobody in its batch", "[transact]") {
 
 TEST_CASE("A condition fails on what is stored, with the lowest position and all else",
           "[transact][conditions]") {
-  TestStore store(SmallOptions(CreateStoreDatabase()));
+  StoreOptions options = SmallOptions(CreateStoreDatabase());
+  options.writer.condition_memory_positions_max = GENERATE(0, 500);
+  TestStore store(options);
   for (const char* tag : {"x", "y", "x"}) MustTransact(*store, TransactionOf({Tagged("s", {tag})}));
   v1::TransactRequest request = TransactionOf({Tagged("s", {}, Exact(9))});
   NoTags({"x"}, 0, &request);
@@ -87,7 +89,9 @@ TEST_CASE("A condition fails on what is stored, with the lowest position and all
 }
 
 TEST_CASE("Types, tags and tenants of a condition narrow each other", "[transact][conditions]") {
-  TestStore store(SmallOptions(CreateStoreDatabase()));
+  StoreOptions options = SmallOptions(CreateStoreDatabase());
+  options.writer.condition_memory_positions_max = GENERATE(0, 500);
+  TestStore store(options);
   const std::string tenant = NewId();
   v1::AppendEventsRequest append = Request(Stream("s", "T", tenant), Any(), NewIds(1));
   append.mutable_events(0)->set_event_type("Enrolled");
@@ -134,8 +138,8 @@ TEST_CASE("A condition counts what commits between its evaluation and the lane",
   const std::string conninfo = CreateStoreDatabase();
   const bool other_daemon = GENERATE(false, true);
   const bool matches = GENERATE(true, false);
-  TestStore store(SmallOptions(conninfo));
-  TestStore other(SmallOptions(conninfo));
+  TestStore store(ConditionsOnTables(conninfo));
+  TestStore other(ConditionsOnTables(conninfo));
   v1::TransactRequest warm = TransactionOf({Tagged("s", {})});
   NoTags({"x"}, 0, &warm);
   MustTransact(*store, warm);
@@ -189,7 +193,7 @@ TEST_CASE("Events of earlier transactions of the batch count, its own do not",
 
 TEST_CASE("A slow condition does not hold the lane", "[transact][conditions]") {
   const std::string conninfo = CreateStoreDatabase();
-  TestStore store(SmallOptions(conninfo));
+  TestStore store(ConditionsOnTables(conninfo));
   REQUIRE(Append(*store, Stream("s"), NoStream(), NewIds(1)).ok());
   // The evaluation of the condition waits for the table of tags until this commits.
   const auto sql = Connect(conninfo, "public");
@@ -211,7 +215,7 @@ TEST_CASE("Past the bound a condition is evaluated afresh, a bounded number of t
           "[transact][conditions]") {
   const std::string conninfo = CreateStoreDatabase();
   const bool once = GENERATE(false, true);
-  StoreOptions options = SmallOptions(conninfo);
+  StoreOptions options = ConditionsOnTables(conninfo);
   if (GENERATE(true, false)) {
     options.writer.condition_positions_max = 0;
   } else {
@@ -241,7 +245,7 @@ TEST_CASE("Past the bound a condition is evaluated afresh, a bounded number of t
 
 TEST_CASE("After the epoch changed a condition is evaluated afresh", "[transact][conditions]") {
   const std::string conninfo = CreateStoreDatabase();
-  TestStore store(SmallOptions(conninfo));
+  TestStore store(ConditionsOnTables(conninfo));
   REQUIRE(Append(*store, Stream("s"), NoStream(), NewIds(1)).ok());
   const auto sql = Connect(conninfo, "public");
   Run(*sql,
@@ -259,6 +263,34 @@ TEST_CASE("After the epoch changed a condition is evaluated afresh", "[transact]
   const Transacted answer = AwaitTransact(evaluated);
   REQUIRE(answer.ok());
   CHECK(store.Metric("eventstore_condition_reevaluations_total") == 1);
+}
+
+TEST_CASE("Conditions on the newest events are evaluated in memory", "[transact][conditions]") {
+  StoreOptions options = SmallOptions(CreateStoreDatabase());
+  options.writer.condition_memory_positions_max = 3;
+  TestStore store(options);
+  for (const char* tag : {"a", "b", "c", "d", "e"}) {
+    MustTransact(*store, TransactionOf({Tagged("s", {tag})}));
+  }
+  const auto evaluations = [&] { return store.Metric("eventstore_condition_evaluations_total"); };
+  const auto transact = [&](const std::string& tag, std::int64_t after) {
+    v1::TransactRequest request = TransactionOf({Tagged("t", {})});
+    NoTags({tag}, after, &request)->set_epoch(1);
+    return Transact(*store, request);
+  };
+  REQUIRE(Eventually([&] { return store->hub().Remembered().end_position == 5; }));
+  CHECK(transact("x", 5).ok());  // position 6
+  REQUIRE(Eventually([&] { return store->hub().Remembered().end_position == 6; }));
+  CHECK(transact("c", 3).ok());  // 7
+  CHECK(evaluations() == 0);
+  REQUIRE(Eventually([&] { return store->hub().Remembered().end_position == 7; }));
+  // What fails is told by the tables, and so is what reaches back further.
+  const Transacted failed = transact("e", 4);
+  CHECK(ReasonOf(failed.status()) == v1::ERROR_REASON_CONDITION_FAILED);
+  CHECK(DetailOf(failed.status()).position() == 5);
+  CHECK(evaluations() == 1);
+  CHECK(transact("x", 3).ok());
+  CHECK(evaluations() == 2);
 }
 
 TEST_CASE("A position beyond its epoch's end is ahead", "[transact][conditions]") {
@@ -311,7 +343,9 @@ TEST_CASE("A repeated transaction returns the first result, whatever it expects"
 }
 
 TEST_CASE("Repeats that race write once", "[transact][replay]") {
-  TestStore store(SmallOptions(CreateStoreDatabase()));
+  StoreOptions options = SmallOptions(CreateStoreDatabase());
+  options.writer.condition_memory_positions_max = GENERATE(0, 500);
+  TestStore store(options);
   for (int round = 0; round < 20; ++round) {
     v1::TransactRequest request = TransactionOf({Tagged("a", {"r" + std::to_string(round)})});
     NoTags({"r" + std::to_string(round)}, 0, &request);

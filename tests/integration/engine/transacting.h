@@ -16,6 +16,13 @@
 
 namespace eventstore::testing {
 
+// No condition is evaluated in memory.
+inline engine::StoreOptions ConditionsOnTables(const std::string& conninfo) {
+  engine::StoreOptions options = SmallOptions(conninfo);
+  options.writer.condition_memory_positions_max = 0;
+  return options;
+}
+
 using Transacted = absl::StatusOr<v1::TransactResponse>;
 
 inline std::future<Transacted> StartTransact(engine::Store& store,
