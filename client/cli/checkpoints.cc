@@ -1,7 +1,6 @@
 // checkpoints: how far projections have come.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "client/cli/fields.h"
 #include "client/cli/filter_options.h"
 #include "client/cli/json.h"
+#include "client/cli/listing.h"
 #include "client/cli/retry.h"
 #include "client/cli/text.h"
 #include "client/cli/watch.h"
@@ -22,9 +22,6 @@ namespace eventstore::cli {
 namespace {
 
 using Stub = v1::ProjectionService::Stub;
-
-// Checkpoints asked for at once; the server's default limit.
-constexpr std::int64_t kPageSize = 1000;
 
 std::unique_ptr<Stub> Projections(Session* session) {
   return v1::ProjectionService::NewStub(session->channel());
@@ -50,52 +47,36 @@ void SetStaleAfter(double seconds, google::protobuf::Duration* duration) {
 }
 
 // Prints all pages, or as many checkpoints as the limit says.
-grpc::Status ShowList(const ListOptions& options, std::int64_t* printed, Session* session) {
+Listed ShowList(const ListOptions& options, Session* session) {
   const auto stub = Projections(session);
   v1::ListCheckpointsRequest request = options.request;
   if (options.stale_after_s > 0) {
     SetStaleAfter(options.stale_after_s, request.mutable_stale_after());
   }
   Table table({"PROJECTION", "POSITION", "LAG", "SECONDS", "STATE", "PROCESSED", "MOVED"});
-  *printed = 0;
-  while (!session->interrupt().raised()) {
-    const std::int64_t left = options.limit > 0 ? options.limit - *printed : kPageSize;
-    request.set_page_size(static_cast<std::int32_t>(std::min(left, kPageSize)));
-    v1::ListCheckpointsResponse page;
-    const grpc::Status status = Call(session, [&](grpc::ClientContext* context) {
-      return stub->ListCheckpoints(context, request, &page);
-    });
-    if (!status.ok()) return status;
-    std::string text;
-    for (const v1::CheckpointStatus& entry : page.checkpoints()) {
-      const v1::Checkpoint& checkpoint = entry.checkpoint();
-      if (session->json()) {
-        text += JsonOf(entry);
-        continue;
-      }
-      table.Add({Escape(checkpoint.projection_name()), std::to_string(checkpoint.position()),
-                 LagOf(entry), SecondsOf(entry), StateOf(entry),
-                 std::to_string(checkpoint.events_processed()),
-                 TimeOrNone(checkpoint.has_last_processed_at(), checkpoint.last_processed_at())});
-    }
-    if (!session->json()) text = table.Take();
-    if (!session->Print(text)) break;
-    *printed += page.checkpoints_size();
-    if (page.next_page_token().empty() || (options.limit > 0 && *printed >= options.limit)) break;
-    request.set_page_token(page.next_page_token());
-  }
-  return grpc::Status::OK;
+  return PrintPages<v1::ListCheckpointsResponse>(
+      request, options.limit, &table, session,
+      [&](grpc::ClientContext* context, const v1::ListCheckpointsRequest& ask,
+          v1::ListCheckpointsResponse* page) { return stub->ListCheckpoints(context, ask, page); },
+      [&](const v1::ListCheckpointsResponse& page, std::string* text) {
+        for (const v1::CheckpointStatus& entry : page.checkpoints()) {
+          if (session->json()) {
+            *text += JsonOf(entry);
+            continue;
+          }
+          const v1::Checkpoint& checkpoint = entry.checkpoint();
+          table.Add(
+              {Escape(checkpoint.projection_name()), std::to_string(checkpoint.position()),
+               LagOf(entry), SecondsOf(entry), StateOf(entry),
+               std::to_string(checkpoint.events_processed()),
+               TimeOrNone(checkpoint.has_last_processed_at(), checkpoint.last_processed_at())});
+        }
+        return page.checkpoints_size();
+      });
 }
 
 int RunList(const ListOptions& options, Session* session) {
-  std::int64_t printed = 0;
-  const grpc::Status status = ShowList(options, &printed, session);
-  if (!status.ok()) return ReportFailure(FailureOf(status), session);
-  if (!session->json()) {
-    session->console().out->flush();
-    session->Notice(Count(printed, "checkpoint"));
-  }
-  return kExitOk;
+  return FinishListing(ShowList(options, session), "checkpoint", "checkpoints", session);
 }
 
 int RunGet(const v1::GetCheckpointRequest& request, Session* session) {
@@ -183,10 +164,7 @@ int RunDelete(const v1::DeleteCheckpointRequest& request, Session* session) {
 }
 
 int RunWatch(const ListOptions& options, Session* session) {
-  return Watch(options.watch, session, [&] {
-    std::int64_t printed = 0;
-    return ShowList(options, &printed, session);
-  });
+  return Watch(options.watch, session, [&] { return ShowList(options, session).status; });
 }
 
 void AddListOptions(CLI::App* command, const std::shared_ptr<ListOptions>& options) {

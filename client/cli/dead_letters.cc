@@ -1,7 +1,6 @@
 // dead-letters: events that readers could not process.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,6 +14,7 @@
 #include "client/cli/failure.h"
 #include "client/cli/fields.h"
 #include "client/cli/json.h"
+#include "client/cli/listing.h"
 #include "client/cli/parse.h"
 #include "client/cli/retry.h"
 #include "client/cli/text.h"
@@ -24,9 +24,6 @@ namespace eventstore::cli {
 namespace {
 
 using Stub = v1::DeadLetterService::Stub;
-
-// Entries asked for at once; the server's default limit.
-constexpr std::int64_t kPageSize = 1000;
 
 std::unique_ptr<Stub> DeadLetters(Session* session) {
   return v1::DeadLetterService::NewStub(session->channel());
@@ -47,38 +44,25 @@ int RunList(const ListOptions& options, Session* session) {
   const auto stub = DeadLetters(session);
   Table table(
       {"ID", "PROJECTION", "EVENT TYPE", "STREAM", "STATUS", "RETRIES", "LAST FAILED", "ERROR"});
-  std::int64_t printed = 0;
-  while (!session->interrupt().raised()) {
-    const std::int64_t left = options.limit > 0 ? options.limit - printed : kPageSize;
-    request.set_page_size(static_cast<std::int32_t>(std::min(left, kPageSize)));
-    v1::ListDeadLettersResponse page;
-    const grpc::Status status = Call(session, [&](grpc::ClientContext* context) {
-      return stub->ListDeadLetters(context, request, &page);
-    });
-    if (!status.ok()) return ReportFailure(FailureOf(status), session);
-    std::string text;
-    for (const v1::DeadLetter& entry : page.dead_letters()) {
-      if (session->json()) {
-        text += JsonOfDeadLetter(entry);
-        continue;
-      }
-      table.Add({std::to_string(entry.id()), Escape(entry.projection_name()),
-                 Escape(entry.event_type()),
-                 entry.has_stream() ? FormatStream(entry.stream()) : "-",
-                 NameOfStatus(entry.status()), std::to_string(entry.retry_count()),
-                 FormatTime(entry.last_failed_at()), Escape(entry.error_message())});
-    }
-    if (!session->json()) text = table.Take();
-    if (!session->Print(text)) return kExitFailed;
-    printed += page.dead_letters_size();
-    if (page.next_page_token().empty() || (options.limit > 0 && printed >= options.limit)) break;
-    request.set_page_token(page.next_page_token());
-  }
-  if (!session->json()) {
-    session->console().out->flush();
-    session->Notice(fmt::format("{} {}", Grouped(printed), printed == 1 ? "entry" : "entries"));
-  }
-  return kExitOk;
+  const Listed listed = PrintPages<v1::ListDeadLettersResponse>(
+      request, options.limit, &table, session,
+      [&](grpc::ClientContext* context, const v1::ListDeadLettersRequest& ask,
+          v1::ListDeadLettersResponse* page) { return stub->ListDeadLetters(context, ask, page); },
+      [&](const v1::ListDeadLettersResponse& page, std::string* text) {
+        for (const v1::DeadLetter& entry : page.dead_letters()) {
+          if (session->json()) {
+            *text += JsonOfDeadLetter(entry);
+            continue;
+          }
+          table.Add({std::to_string(entry.id()), Escape(entry.projection_name()),
+                     Escape(entry.event_type()),
+                     entry.has_stream() ? FormatStream(entry.stream()) : "-",
+                     NameOfStatus(entry.status()), std::to_string(entry.retry_count()),
+                     FormatTime(entry.last_failed_at()), Escape(entry.error_message())});
+        }
+        return page.dead_letters_size();
+      });
+  return FinishListing(listed, "entry", "entries", session);
 }
 
 int RunGet(const v1::GetDeadLetterRequest& request, Session* session) {

@@ -14,27 +14,25 @@
 #include "client/cli/failure.h"
 #include "client/cli/fields.h"
 #include "client/cli/json.h"
+#include "client/cli/listing.h"
 #include "client/cli/retry.h"
 #include "client/cli/text.h"
 
 namespace eventstore::cli {
 namespace {
 
-// Streams asked for at once; the server's default limit.
-constexpr std::int64_t kPageSize = 1000;
-
 struct StreamsOptions {
   v1::ListStreamsRequest request;
   std::int64_t limit = 0;
 };
 
-bool PrintPage(const v1::ListStreamsResponse& page, Table* table, Session* session) {
-  std::string text;
+// Adds the page's streams to the table, or to the text as JSON. Returns their number.
+int AddStreams(const v1::ListStreamsResponse& page, bool json, Table* table, std::string* text) {
   for (const v1::StreamInfo& info : page.streams()) {
-    if (session->json()) {
+    if (json) {
       JsonLine line;
       line.StreamInfo(info);
-      text += line.Finish();
+      *text += line.Finish();
       continue;
     }
     const std::string& tenant = info.stream().tenant_id();
@@ -44,31 +42,21 @@ bool PrintPage(const v1::ListStreamsResponse& page, Table* table, Session* sessi
                 TimeOrNone(info.has_updated_at(), info.updated_at()),
                 tenant.empty() ? "-" : Escape(tenant)});
   }
-  if (!session->json()) text = table->Take();
-  return session->Print(text);
+  return page.streams_size();
 }
 
-int RunStreams(StreamsOptions* options, Session* session) {
+int RunStreams(const StreamsOptions& options, Session* session) {
   Table table({"TYPE", "ID", "VERSION", "CREATED", "UPDATED", "TENANT"});
-  std::int64_t printed = 0;
-  while (!session->interrupt().raised()) {
-    const std::int64_t left = options->limit > 0 ? options->limit - printed : kPageSize;
-    options->request.set_page_size(static_cast<std::int32_t>(std::min(left, kPageSize)));
-    v1::ListStreamsResponse page;
-    const grpc::Status status = Call(session, [&](grpc::ClientContext* context) {
-      return session->stub().ListStreams(context, options->request, &page);
-    });
-    if (!status.ok()) return ReportFailure(FailureOf(status), session);
-    if (!PrintPage(page, &table, session)) return kExitFailed;
-    printed += page.streams_size();
-    if (page.next_page_token().empty() || (options->limit > 0 && printed >= options->limit)) break;
-    options->request.set_page_token(page.next_page_token());
-  }
-  if (!session->json()) {
-    session->console().out->flush();
-    session->Notice(Count(printed, "stream"));
-  }
-  return kExitOk;
+  const Listed listed = PrintPages<v1::ListStreamsResponse>(
+      options.request, options.limit, &table, session,
+      [&](grpc::ClientContext* context, const v1::ListStreamsRequest& ask,
+          v1::ListStreamsResponse* page) {
+        return session->stub().ListStreams(context, ask, page);
+      },
+      [&](const v1::ListStreamsResponse& page, std::string* text) {
+        return AddStreams(page, session->json(), &table, text);
+      });
+  return FinishListing(listed, "stream", "streams", session);
 }
 
 int RunHead(const v1::GetHeadRequest& request, Session* session) {
@@ -177,7 +165,7 @@ void AddStreamsCommand(CLI::App* app, Action* action) {
   AddNumber(command, "--limit", "most streams to list; 0: no limit",
             [options](std::int64_t value) { options->limit = value; });
   command->callback(
-      [=] { *action = [=](Session& session) { return RunStreams(options.get(), &session); }; });
+      [=] { *action = [=](Session& session) { return RunStreams(*options, &session); }; });
 }
 
 // Adds a command that makes one request of this type and has no other options.

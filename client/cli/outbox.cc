@@ -13,6 +13,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/failure.h"
 #include "client/cli/json.h"
+#include "client/cli/listing.h"
 #include "client/cli/outbox_output.h"
 #include "client/cli/parse.h"
 #include "client/cli/retry.h"
@@ -22,9 +23,6 @@ namespace eventstore::cli {
 namespace {
 
 using Stub = v1::OutboxService::Stub;
-
-// Entries asked for at once; the server's default limit.
-constexpr std::int64_t kPageSize = 1000;
 
 std::unique_ptr<Stub> Outbox(Session* session) {
   return v1::OutboxService::NewStub(session->channel());
@@ -110,30 +108,18 @@ int RunList(const ListOptions& options, Session* session) {
   request.set_tenant_id(options.filter.tenant);
   const auto stub = Outbox(session);
   Table table = OutboxTable();
-  std::int64_t printed = 0;
-  while (!session->interrupt().raised()) {
-    const std::int64_t left = options.limit > 0 ? options.limit - printed : kPageSize;
-    request.set_page_size(static_cast<std::int32_t>(std::min(left, kPageSize)));
-    v1::ListOutboxResponse page;
-    const grpc::Status status = Call(session, [&](grpc::ClientContext* context) {
-      return stub->ListOutbox(context, request, &page);
-    });
-    if (!status.ok()) return ReportFailure(FailureOf(status), session);
-    std::string text;
-    for (const v1::OutboxEntry& entry : page.entries()) {
-      session->json() ? void(text += JsonOfOutboxEntry(entry, "")) : AddOutboxRow(entry, &table);
-    }
-    if (!session->json()) text = table.Take();
-    if (!session->Print(text)) return kExitFailed;
-    printed += page.entries_size();
-    if (page.next_page_token().empty() || (options.limit > 0 && printed >= options.limit)) break;
-    request.set_page_token(page.next_page_token());
-  }
-  if (!session->json()) {
-    session->console().out->flush();
-    session->Notice(fmt::format("{} {}", Grouped(printed), printed == 1 ? "entry" : "entries"));
-  }
-  return kExitOk;
+  const Listed listed = PrintPages<v1::ListOutboxResponse>(
+      request, options.limit, &table, session,
+      [&](grpc::ClientContext* context, const v1::ListOutboxRequest& ask,
+          v1::ListOutboxResponse* page) { return stub->ListOutbox(context, ask, page); },
+      [&](const v1::ListOutboxResponse& page, std::string* text) {
+        for (const v1::OutboxEntry& entry : page.entries()) {
+          session->json() ? void(*text += JsonOfOutboxEntry(entry, ""))
+                          : AddOutboxRow(entry, &table);
+        }
+        return page.entries_size();
+      });
+  return FinishListing(listed, "entry", "entries", session);
 }
 
 int RunClaim(const v1::ClaimOutboxRequest& request, Session* session) {

@@ -1,7 +1,6 @@
 // snapshots: saved states of streams.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -15,6 +14,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/failure.h"
 #include "client/cli/json.h"
+#include "client/cli/listing.h"
 #include "client/cli/retry.h"
 #include "client/cli/snapshot_output.h"
 #include "client/cli/text.h"
@@ -23,9 +23,6 @@ namespace eventstore::cli {
 namespace {
 
 using Stub = v1::SnapshotService::Stub;
-
-// Snapshots asked for at once; the server's default limit.
-constexpr std::int64_t kPageSize = 1000;
 
 std::unique_ptr<Stub> Snapshots(Session* session) {
   return v1::SnapshotService::NewStub(session->channel());
@@ -54,38 +51,25 @@ struct DeleteOptions {
 
 int RunList(const ListOptions& options, Session* session) {
   const auto stub = Snapshots(session);
-  v1::ListSnapshotsRequest request = options.request;
   Table table({"STREAM", "VERSION", "SCHEMA", "SIZE", "CONTENT TYPE", "SAVED"});
-  std::int64_t printed = 0;
-  while (!session->interrupt().raised()) {
-    const std::int64_t left = options.limit > 0 ? options.limit - printed : kPageSize;
-    request.set_page_size(static_cast<std::int32_t>(std::min(left, kPageSize)));
-    v1::ListSnapshotsResponse page;
-    const grpc::Status status = Call(session, [&](grpc::ClientContext* context) {
-      return stub->ListSnapshots(context, request, &page);
-    });
-    if (!status.ok()) return ReportFailure(FailureOf(status), session);
-    std::string text;
-    for (const v1::Snapshot& snapshot : page.snapshots()) {
-      if (session->json()) {
-        text += JsonOfSnapshot(snapshot, /*with_state=*/false);
-        continue;
-      }
-      table.Add({FormatStream(snapshot.stream()), std::to_string(snapshot.version()),
-                 std::to_string(snapshot.schema_version()), std::to_string(snapshot.size_bytes()),
-                 Escape(snapshot.content_type()), FormatTime(snapshot.created_at())});
-    }
-    if (!session->json()) text = table.Take();
-    if (!session->Print(text)) return kExitFailed;
-    printed += page.snapshots_size();
-    if (page.next_page_token().empty() || (options.limit > 0 && printed >= options.limit)) break;
-    request.set_page_token(page.next_page_token());
-  }
-  if (!session->json()) {
-    session->console().out->flush();
-    session->Notice(Count(printed, "snapshot"));
-  }
-  return kExitOk;
+  const Listed listed = PrintPages<v1::ListSnapshotsResponse>(
+      options.request, options.limit, &table, session,
+      [&](grpc::ClientContext* context, const v1::ListSnapshotsRequest& ask,
+          v1::ListSnapshotsResponse* page) { return stub->ListSnapshots(context, ask, page); },
+      [&](const v1::ListSnapshotsResponse& page, std::string* text) {
+        for (const v1::Snapshot& snapshot : page.snapshots()) {
+          if (session->json()) {
+            *text += JsonOfSnapshot(snapshot, /*with_state=*/false);
+            continue;
+          }
+          table.Add({FormatStream(snapshot.stream()), std::to_string(snapshot.version()),
+                     std::to_string(snapshot.schema_version()),
+                     std::to_string(snapshot.size_bytes()), Escape(snapshot.content_type()),
+                     FormatTime(snapshot.created_at())});
+        }
+        return page.snapshots_size();
+      });
+  return FinishListing(listed, "snapshot", "snapshots", session);
 }
 
 int RunGet(const GetOptions& options, Session* session) {
