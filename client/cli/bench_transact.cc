@@ -66,6 +66,7 @@ class TransactWorkload : public Workload {
     slot->request.mutable_conditions(0)->set_after_position(newest_.load());
   }
   void NoteAnswer(const v1::TransactResponse& response) {
+    if (response.results().empty()) return;
     const std::int64_t position = response.results(0).last_position();
     std::int64_t newest = newest_.load();
     while (position > newest && !newest_.compare_exchange_weak(newest, position)) {

@@ -257,6 +257,27 @@ TEST_CASE("TransactAsksForTheTagThatItWrites") {
   }
 }
 
+TEST_CASE("TransactAsksAboutAllOrTheRecentOrNothing") {
+  const auto condition = GENERATE(as<std::string>(), "all", "recent", "none");
+  FakeServer server;
+  const CliResult result = RunMode(&server, "0", {"transact", "--condition", condition});
+  INFO(condition << "\n" << result.out << result.err);
+  REQUIRE(result.code == 0);
+  const auto transactions = server.transactions();
+  REQUIRE(transactions.size() > 8);
+  std::int64_t last = 0;
+  for (const v1::TransactRequest& request : transactions) {
+    CHECK(request.conditions_size() == (condition == "none" ? 0 : 1));
+    CHECK(request.appends(0).events(0).tags_size() == 1);
+    if (condition != "none") last = request.conditions(0).after_position();
+    if (condition != "recent") CHECK(last == 0);
+  }
+  // Answers have told positions by then, and at most eight requests are under way.
+  const auto written = static_cast<std::int64_t>(transactions.size());
+  if (condition == "recent") CHECK(last >= written - 16);
+  CHECK(RunMode(&server, "0", {"append", "--condition", condition}).code == kExitUsage);
+}
+
 TEST_CASE("SomeFailuresAreReportedByReason") {
   const auto mode = GENERATE(as<std::string>(), "append", "append-stream", "transact");
   FakeServer server;
