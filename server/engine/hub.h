@@ -62,7 +62,7 @@ class Hub {
   }
 
   // The newest events of this epoch after a position, as far back as the ring goes; none of another
-  // epoch. For the lane; does not block.
+  // epoch. For those who evaluate conditions. Any thread; does not block.
   [[nodiscard]] RecentBlocks Recent(std::int64_t epoch, std::int64_t after_position);
   // How far back that is. Any thread; does not block.
   [[nodiscard]] RecentRange Remembered();
