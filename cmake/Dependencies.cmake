@@ -19,6 +19,13 @@ if(EVENTSTORE_WITH_GRPC)
   find_library(GRPCPP_REFLECTION_LIBRARY grpc++_reflection REQUIRED)
   find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 endif()
+# A sanitizer has an allocator of its own.
+if(EVENTSTORE_SANITIZER)
+  set(EVENTSTORE_WITH_JEMALLOC OFF)
+endif()
+if(EVENTSTORE_WITH_JEMALLOC)
+  pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
+endif()
 
 # The clients of the brokers that events are published to, each with its type of sink.
 set(EVENTSTORE_SINK_LIBRARIES "")

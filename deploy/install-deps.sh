@@ -14,14 +14,14 @@ set -eu
 libraries_dev="libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   libspdlog-dev libfmt-dev prometheus-cpp-dev libcivetweb-dev libpq-dev libre2-dev libyaml-cpp-dev
   rapidjson-dev libcli11-dev catch2 libssl-dev pkg-config librdkafka-dev libnats-dev librabbitmq-dev
-  libhiredis-dev libcurl4-openssl-dev"
+  libhiredis-dev libcurl4-openssl-dev libjemalloc-dev"
 tools="g++ clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev cmake ninja-build make ccache
   git ca-certificates python3"
 server="postgresql-15 postgresql-client-15"
 brokers="rabbitmq-server redis-server nats-server openssl"
 libraries="libgrpc++1.51 libprotobuf32 libabsl20220623 libspdlog1.10 libfmt9 libprometheus-cpp-core1.0
   libcivetweb1 libpq5 libre2-9 libyaml-cpp0.7 ca-certificates librdkafka1 libnats3.4 librabbitmq4
-  libhiredis0.14 libcurl4"
+  libhiredis0.14 libcurl4 libjemalloc2"
 
 case "${1:-test}" in
   build) packages="$libraries_dev $tools" ;;

@@ -8,6 +8,13 @@
 #include "server/process/process.h"
 #include "server/telemetry/logging.h"
 
+#ifdef EVENTSTORE_WITH_JEMALLOC
+// Read by jemalloc before main: a thread gives memory back also while nothing is allocated.
+extern "C" {
+const char* malloc_conf = "background_thread:true";
+}
+#endif
+
 int main(int argc, char** argv) {
   using eventstore::process::CommandLine;
   using eventstore::telemetry::MessageOf;
