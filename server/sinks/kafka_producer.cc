@@ -38,7 +38,8 @@ bool IsRefusal(rd_kafka_resp_err_t error) {
   }
 }
 
-KafkaReport ReportOf(std::size_t index, rd_kafka_resp_err_t error, const char* text) {
+// rd_kafka_message_errstr() would tell the message's own payload, which is no text.
+KafkaReport ReportOf(std::size_t index, rd_kafka_resp_err_t error) {
   KafkaReport report;
   report.index = index;
   if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -48,7 +49,7 @@ KafkaReport ReportOf(std::size_t index, rd_kafka_resp_err_t error, const char* t
     report.error =
         absl::StrCat(report.outcome == KafkaOutcome::kRefused ? "Kafka refuses the message: "
                                                               : "Kafka did not take the message: ",
-                     text);
+                     rd_kafka_err2str(error));
   }
   return report;
 }
@@ -138,7 +139,7 @@ KafkaProducer::~KafkaProducer() {
 void KafkaProducer::OnReport(rd_kafka_t*, const rd_kafka_message_t* message, void* self) {
   const auto index = reinterpret_cast<std::uintptr_t>(message->_private);
   auto* const ours = static_cast<KafkaProducer*>(self);
-  ours->reports_.push_back(ReportOf(index, message->err, rd_kafka_message_errstr(message)));
+  ours->reports_.push_back(ReportOf(index, message->err));
   if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) ours->all_down_since_.reset();
 }
 
@@ -186,7 +187,7 @@ std::vector<KafkaReport> KafkaProducer::Produce(std::size_t index, const std::st
       RD_KAFKA_VTYPE_OPAQUE, reinterpret_cast<void*>(index), RD_KAFKA_VTYPE_END);
   if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
   rd_kafka_headers_destroy(headers);  // It is ours still.
-  return {ReportOf(index, error, rd_kafka_err2str(error))};
+  return {ReportOf(index, error)};
 }
 
 std::vector<KafkaReport> KafkaProducer::Poll(std::chrono::milliseconds wait) {

@@ -78,6 +78,9 @@ TEST_CASE("KafkaWhoWasRefusedTogetherWithAnotherIsAskedForAgainAlone") {
   INFO(ErrorsOf(deliveries));
   CHECK(Count(deliveries, Outcome::kRefused) == 1);
   CHECK(Count(deliveries, Outcome::kPublished) == 4);
+  for (const Delivery& delivery : deliveries) {
+    if (delivery.outcome == Outcome::kRefused) CHECK(delivery.error.ends_with("too large"));
+  }
   CHECK(cluster.Read("batches", 4).size() == 4);
 }
 
