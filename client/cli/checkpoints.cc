@@ -54,10 +54,8 @@ Listed ShowList(const ListOptions& options, Session* session) {
     SetStaleAfter(options.stale_after_s, request.mutable_stale_after());
   }
   Table table({"PROJECTION", "POSITION", "LAG", "SECONDS", "STATE", "PROCESSED", "MOVED"});
-  return PrintPages<v1::ListCheckpointsResponse>(
-      request, options.limit, &table, session,
-      [&](grpc::ClientContext* context, const v1::ListCheckpointsRequest& ask,
-          v1::ListCheckpointsResponse* page) { return stub->ListCheckpoints(context, ask, page); },
+  return PrintPages(
+      stub.get(), &Stub::ListCheckpoints, request, options.limit, &table, session,
       [&](const v1::ListCheckpointsResponse& page, std::string* text) {
         for (const v1::CheckpointStatus& entry : page.checkpoints()) {
           if (session->json()) {

@@ -44,24 +44,22 @@ int RunList(const ListOptions& options, Session* session) {
   const auto stub = DeadLetters(session);
   Table table(
       {"ID", "PROJECTION", "EVENT TYPE", "STREAM", "STATUS", "RETRIES", "LAST FAILED", "ERROR"});
-  const Listed listed = PrintPages<v1::ListDeadLettersResponse>(
-      request, options.limit, &table, session,
-      [&](grpc::ClientContext* context, const v1::ListDeadLettersRequest& ask,
-          v1::ListDeadLettersResponse* page) { return stub->ListDeadLetters(context, ask, page); },
-      [&](const v1::ListDeadLettersResponse& page, std::string* text) {
-        for (const v1::DeadLetter& entry : page.dead_letters()) {
-          if (session->json()) {
-            *text += JsonOfDeadLetter(entry);
-            continue;
-          }
-          table.Add({std::to_string(entry.id()), Escape(entry.projection_name()),
-                     Escape(entry.event_type()),
-                     entry.has_stream() ? FormatStream(entry.stream()) : "-",
-                     NameOfStatus(entry.status()), std::to_string(entry.retry_count()),
-                     FormatTime(entry.last_failed_at()), Escape(entry.error_message())});
-        }
-        return page.dead_letters_size();
-      });
+  const Listed listed =
+      PrintPages(stub.get(), &Stub::ListDeadLetters, request, options.limit, &table, session,
+                 [&](const v1::ListDeadLettersResponse& page, std::string* text) {
+                   for (const v1::DeadLetter& entry : page.dead_letters()) {
+                     if (session->json()) {
+                       *text += JsonOfDeadLetter(entry);
+                       continue;
+                     }
+                     table.Add({std::to_string(entry.id()), Escape(entry.projection_name()),
+                                Escape(entry.event_type()),
+                                entry.has_stream() ? FormatStream(entry.stream()) : "-",
+                                NameOfStatus(entry.status()), std::to_string(entry.retry_count()),
+                                FormatTime(entry.last_failed_at()), Escape(entry.error_message())});
+                   }
+                   return page.dead_letters_size();
+                 });
   return FinishListing(listed, "entry", "entries", session);
 }
 

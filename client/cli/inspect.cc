@@ -47,15 +47,11 @@ int AddStreams(const v1::ListStreamsResponse& page, bool json, Table* table, std
 
 int RunStreams(const StreamsOptions& options, Session* session) {
   Table table({"TYPE", "ID", "VERSION", "CREATED", "UPDATED", "TENANT"});
-  const Listed listed = PrintPages<v1::ListStreamsResponse>(
-      options.request, options.limit, &table, session,
-      [&](grpc::ClientContext* context, const v1::ListStreamsRequest& ask,
-          v1::ListStreamsResponse* page) {
-        return session->stub().ListStreams(context, ask, page);
-      },
-      [&](const v1::ListStreamsResponse& page, std::string* text) {
-        return AddStreams(page, session->json(), &table, text);
-      });
+  const Listed listed = PrintPages(&session->stub(), &v1::EventStoreService::Stub::ListStreams,
+                                   options.request, options.limit, &table, session,
+                                   [&](const v1::ListStreamsResponse& page, std::string* text) {
+                                     return AddStreams(page, session->json(), &table, text);
+                                   });
   return FinishListing(listed, "stream", "streams", session);
 }
 

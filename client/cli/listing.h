@@ -25,21 +25,22 @@ struct Listed {
   bool output_failed = false;
 };
 
-// Asks for page after page and prints each as it comes, until there are no more, `limit` entries
-// (0: all of them) are printed, or somebody interrupts. `ask(context, request, &page)` makes the
-// call; `add(page, &text)` adds the page's entries to the table, or with --json to the text, and
-// returns their number.
-template <typename Page, typename Request, typename Ask, typename Add>
-[[nodiscard]] Listed PrintPages(Request request, std::int64_t limit, Table* table, Session* session,
-                                const Ask& ask, const Add& add) {
+// Asks for page after page by the stub's method and prints each as it comes, until there are no
+// more, `limit` entries (0: all of them) are printed, or somebody interrupts. `add(page, &text)`
+// adds the page's entries to the table, or with --json to the text, and returns their number.
+template <typename Stub, typename Request, typename Page, typename Add>
+[[nodiscard]] Listed PrintPages(
+    Stub* stub, grpc::Status (Stub::*list)(grpc::ClientContext*, const Request&, Page*),
+    Request request, std::int64_t limit, Table* table, Session* session, const Add& add) {
   constexpr std::int64_t kPageSize = 1000;  // the server's default limit
   Listed listed;
   while (!session->interrupt().raised()) {
     const std::int64_t left = limit > 0 ? limit - listed.entries : kPageSize;
     request.set_page_size(static_cast<std::int32_t>(std::min(left, kPageSize)));
     Page page;
-    listed.status =
-        Call(session, [&](grpc::ClientContext* context) { return ask(context, request, &page); });
+    listed.status = Call(session, [&](grpc::ClientContext* context) {
+      return (stub->*list)(context, request, &page);
+    });
     if (!listed.status.ok()) break;
     std::string text;
     const std::int64_t entries = add(page, &text);

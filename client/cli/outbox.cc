@@ -108,17 +108,15 @@ int RunList(const ListOptions& options, Session* session) {
   request.set_tenant_id(options.filter.tenant);
   const auto stub = Outbox(session);
   Table table = OutboxTable();
-  const Listed listed = PrintPages<v1::ListOutboxResponse>(
-      request, options.limit, &table, session,
-      [&](grpc::ClientContext* context, const v1::ListOutboxRequest& ask,
-          v1::ListOutboxResponse* page) { return stub->ListOutbox(context, ask, page); },
-      [&](const v1::ListOutboxResponse& page, std::string* text) {
-        for (const v1::OutboxEntry& entry : page.entries()) {
-          session->json() ? void(*text += JsonOfOutboxEntry(entry, ""))
-                          : AddOutboxRow(entry, &table);
-        }
-        return page.entries_size();
-      });
+  const Listed listed =
+      PrintPages(stub.get(), &Stub::ListOutbox, request, options.limit, &table, session,
+                 [&](const v1::ListOutboxResponse& page, std::string* text) {
+                   for (const v1::OutboxEntry& entry : page.entries()) {
+                     session->json() ? void(*text += JsonOfOutboxEntry(entry, ""))
+                                     : AddOutboxRow(entry, &table);
+                   }
+                   return page.entries_size();
+                 });
   return FinishListing(listed, "entry", "entries", session);
 }
 

@@ -52,10 +52,8 @@ struct DeleteOptions {
 int RunList(const ListOptions& options, Session* session) {
   const auto stub = Snapshots(session);
   Table table({"STREAM", "VERSION", "SCHEMA", "SIZE", "CONTENT TYPE", "SAVED"});
-  const Listed listed = PrintPages<v1::ListSnapshotsResponse>(
-      options.request, options.limit, &table, session,
-      [&](grpc::ClientContext* context, const v1::ListSnapshotsRequest& ask,
-          v1::ListSnapshotsResponse* page) { return stub->ListSnapshots(context, ask, page); },
+  const Listed listed = PrintPages(
+      stub.get(), &Stub::ListSnapshots, options.request, options.limit, &table, session,
       [&](const v1::ListSnapshotsResponse& page, std::string* text) {
         for (const v1::Snapshot& snapshot : page.snapshots()) {
           if (session->json()) {

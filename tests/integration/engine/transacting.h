@@ -88,6 +88,11 @@ inline void ExpectStream(const v1::StreamId& stream, const v1::ExpectedVersion& 
   *check->mutable_expected_version() = expected;
 }
 
+// The position of the first event that a transaction wrote.
+inline std::int64_t PositionOf(const v1::TransactResponse& response) {
+  return response.results(0).first_position();
+}
+
 }  // namespace eventstore::testing
 
 #endif  // EVENTSTORE_TESTS_INTEGRATION_ENGINE_TRANSACTING_H_
